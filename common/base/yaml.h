@@ -2,7 +2,7 @@
  *
  * For configuration and rules only: one document, block or flow, plain scalars stay text (no implicit typing beyond what
  * the asking function does), no anchors, aliases, tags or duplicate keys; bounded in size, depth and nodes.
- * Built on libyaml. Reads memory, not files. The tree owns copies of everything; free with yaml_free(). */
+ * Built on libyaml. Reads memory, not files. The tree owns copies of everything; free with yaml_node_free(). */
 #ifndef TANDEM_BASE_YAML_H
 #define TANDEM_BASE_YAML_H
 
@@ -36,8 +36,9 @@ enum {
 /* NULL on failure, with at least one error in `diagnostics`. `source` comes from diagnostics_add_source(). An empty
  * document is an empty mapping. */
 struct yaml_node *yaml_parse(struct diagnostics *diagnostics, const struct source *source);
-void yaml_free(struct yaml_node *node);
-TANDEM_DEFINE_AUTO(yaml, struct yaml_node *, yaml_free)
+/* Not called yaml_free: libyaml exports that name, and ours would take its place there. */
+void yaml_node_free(struct yaml_node *node);
+TANDEM_DEFINE_AUTO(yaml, struct yaml_node *, yaml_node_free)
 
 /* Value of a key of a mapping, NULL when absent. */
 const struct yaml_node *yaml_get(const struct yaml_node *mapping, const char *key);
