@@ -4,7 +4,8 @@
  * a byte order mark) and what costs memory out of proportion (depth, nodes), before jansson sees the text. Numbers with
  * a fraction or an exponent keep their exact decimal value: in the tree they are strings that begin with the Unicode
  * noncharacter U+FDD0, which is reserved for use inside a process; json_is_decimal() tells them from text, and
- * json_write() turns them into numbers again. A text from outside that begins with U+FDD0 gets U+FFFD in its place.
+ * json_write() turns them into numbers again, plain ("1234.5", 50000.0 as "50000") or, beyond 64 bits and below 10^-6,
+ * scientific ("1.5e30"). Trees nest at most 256 deep. A text from outside that begins with U+FDD0 gets U+FFFD in its place.
  *
  * Trees are jansson's, reference counted, not thread-safe; use json_auto_t. json_setup() once at start.
  * Error values hold a code and a position, never the input's text. */
@@ -74,6 +75,7 @@ bool json_same(const json_t *a, const json_t *b);
 
 /* Member access that never fails loudly: NULL / fallback when absent, null or of another type. */
 const char *json_text_of(const json_t *object, const char *key);
+/* Also a decimal of integral value within 64 bits: some systems write whole numbers as 5.0. */
 json_int_t json_integer_of(const json_t *object, const char *key, json_int_t fallback);
 bool json_flag_of(const json_t *object, const char *key, bool fallback);
 /* Member of nested objects and arrays: "details.requirements.solutions.0.id"; with `ignoring_case` names are compared
