@@ -250,7 +250,9 @@ def deal(**changes: Any) -> dict[str, Any]:
         "customerProfile": {
             "name": "Litware Museums",
             "address": {"city": "Porto", "country": "PT"},
-            "team": [{"firstName": "Rui", "lastName": "Curator", "phoneNumber": "+351 0", "email": "rui@litware.example"}],
+            "team": [
+                {"firstName": "Rui", "lastName": "Curator", "phoneNumber": "+351 0", "email": "rui@litware.example"}
+            ],
         },
         "consent": {
             "consentToToShareInfoWithOthers": True,
@@ -825,9 +827,7 @@ def test_signature_over_the_raw_body_verifies_with_openssl(
     event = json.loads(body)
     assert body == json.dumps(event, separators=(",", ":")).encode()
     assert list(event) == ["EventName", "ResourceUri", "ResourceName", "AuditUri", "ResourceChangeUtcDate"]
-    assert event["ResourceUri"] == (
-        f"https://api.partnercenter.microsoft.com/engagements/v1/referrals/{made['id']}"
-    )
+    assert event["ResourceUri"] == (f"https://api.partnercenter.microsoft.com/engagements/v1/referrals/{made['id']}")
     assert event["ResourceChangeUtcDate"].endswith("+00:00") and event["AuditUri"] is None
     assert headers["x-ms-signature-algorithm"] == "rsa-sha256" and "x-ms-signature" not in headers
     scheme, signature = headers["authorization"].split(" ")

@@ -159,6 +159,10 @@ def preset(kind: str, number: int) -> dict[str, Any]:
     currency = customer.pop("currency")
     document = blank()
     document["customerProfile"] |= customer | {"size": "251to1000employees", "isMatchingComplete": True}
+    document["customerProfile"]["ids"] = [
+        {"profileType": "Duns", "id": f"{number + 1:09d}"},
+        {"profileType": "External", "id": f"6-SIMULATED{number + 1}"},
+    ]
     document["target"] = [{"type": "SolutionProfile", "id": SOLUTION["id"]}]
     document["details"] |= {
         "notes": "The customer wants to replace its spreadsheets.",

@@ -130,9 +130,7 @@ class Registration:
     def shown(self, flag: bool) -> dict[str, Any]:
         assert self.current is not None
         return {
-            name: value
-            for name, value in self.current.items()
-            if flag or name != "SignatureTokenToMsSignatureHeader"
+            name: value for name, value in self.current.items() if flag or name != "SignatureTokenToMsSignatureHeader"
         }
 
     async def _body(self, request: web.Request) -> dict[str, Any] | web.Response:

@@ -214,9 +214,7 @@ class Store:
             isinstance(target, dict) and target.get("id") == "msft" for target in body.get("target") or []
         )
         joins = body.get("engagementId") is not None
-        rules.check_create(
-            body, settings["create_validation"] == "practice", settings["unknown_members"] == "refuse"
-        )
+        rules.check_create(body, settings["create_validation"] == "practice", settings["unknown_members"] == "refuse")
         if joins != to_microsoft:
             raise Refused("target msft and engagementId belong together.")
         if joins:
@@ -336,6 +334,9 @@ class Store:
     def _register(self, document: dict[str, Any], value: dict[str, Any]) -> None:
         moment = iso7(self.simulator.clock.ticks())
         contents = {name: copy.deepcopy(each) for name, each in value.items() if name != "type"}
+        names = {each["id"]: each.get("name") for each in document["details"]["requirements"]["solutions"]}
+        for each in contents["solutionDetails"]:
+            each.setdefault("name", names.get(each["id"]))
         history = dict.fromkeys(
             (
                 "reviewPendingDateTime",
@@ -411,7 +412,11 @@ class Store:
 
     def microsoft(self, referral: Referral, body: dict[str, Any]) -> Referral:
         """Microsoft answers the invitation of a deal (given by our referral or by theirs)."""
-        outcomes = {"accept": ("Active", "Accepted"), "decline": ("Closed", "Declined"), "expire": ("Closed", "Expired")}
+        outcomes = {
+            "accept": ("Active", "Accepted"),
+            "decline": ("Closed", "Declined"),
+            "expire": ("Closed", "Expired"),
+        }
         if body.get("answer") not in outcomes or set(body) - {"answer", "reason", "msxId"}:
             raise AdminError("body is {answer: accept|decline|expire, reason, msxId}")
         parties = self.engagement(referral.document["engagementId"])
