@@ -28,11 +28,7 @@ struct position {
     size_t length;               /* characters marked, at least 1 */
 };
 
-enum diagnostic_level {
-    DIAGNOSTIC_ERROR,
-    DIAGNOSTIC_WARNING,
-    DIAGNOSTIC_NOTE
-};
+enum diagnostic_level { DIAGNOSTIC_ERROR, DIAGNOSTIC_WARNING, DIAGNOSTIC_NOTE };
 
 enum {
     DIAGNOSTICS_MAX = 100 /* further ones are only counted */
@@ -47,7 +43,10 @@ struct diagnostics {
     size_t warning_count;
 };
 
-#define DIAGNOSTICS_INIT {0}
+#define DIAGNOSTICS_INIT \
+    {                    \
+        0                \
+    }
 
 void diagnostics_done(struct diagnostics *diagnostics);
 /* Copies; NULL when out of memory. */

@@ -8,10 +8,7 @@
 
 #include "common/base/attributes.h"
 
-enum {
-    ERROR_CODE_SIZE = 48,
-    ERROR_MESSAGE_SIZE = 640
-};
+enum { ERROR_CODE_SIZE = 48, ERROR_MESSAGE_SIZE = 640 };
 
 enum error_class {
     ERROR_NONE,
@@ -28,11 +25,13 @@ struct error {
     char message[ERROR_MESSAGE_SIZE]; /* for people; cut at a character boundary when too long */
 };
 
-#define ERROR_INIT {.class = ERROR_NONE}
+#define ERROR_INIT          \
+    {                       \
+        .class = ERROR_NONE \
+    }
 
 /* Sets the error; `code` is a literal. Returns -1, so that callers can write `return error_set(...)`. err may be NULL. */
-int error_set(struct error *err, enum error_class class, const char *code, const char *format, ...)
-    TANDEM_PRINTF(4, 5);
+int error_set(struct error *err, enum error_class class, const char *code, const char *format, ...) TANDEM_PRINTF(4, 5);
 
 /* Puts "prefix: " before the message, keeping code and class. Returns -1. err may be NULL. */
 int error_wrap(struct error *err, const char *format, ...) TANDEM_PRINTF(2, 3);

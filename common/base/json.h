@@ -22,8 +22,8 @@
 struct json_limits {
     size_t bytes_max;
     unsigned depth_max;
-    unsigned nodes_max;        /* values and keys together */
-    size_t string_bytes_max;   /* of one string or key */
+    unsigned nodes_max;      /* values and keys together */
+    size_t string_bytes_max; /* of one string or key */
     unsigned number_digits_max;
 };
 

@@ -8,15 +8,15 @@
 #include <stdint.h>
 
 struct retry_policy {
-    int64_t first_delay_ms;  /* upper bound of the first pause */
-    int64_t delay_max_ms;    /* upper bound of every pause; also caps Retry-After */
-    unsigned attempts_max;   /* 0: no bound */
-    int64_t time_max_ms;     /* since the first attempt; 0: no bound */
+    int64_t first_delay_ms; /* upper bound of the first pause */
+    int64_t delay_max_ms;   /* upper bound of every pause; also caps Retry-After */
+    unsigned attempts_max;  /* 0: no bound */
+    int64_t time_max_ms;    /* since the first attempt; 0: no bound */
 };
 
 struct retry_state {
-    unsigned attempts;         /* finished attempts, all failed */
-    int64_t first_attempt_ms;  /* monotonic */
+    unsigned attempts;        /* finished attempts, all failed */
+    int64_t first_attempt_ms; /* monotonic */
 };
 
 struct retry_decision {

@@ -12,7 +12,7 @@
 #include "common/base/attributes.h"
 
 struct text {
-    char *data;   /* NULL until the first append */
+    char *data;    /* NULL until the first append */
     size_t length; /* bytes without the NUL */
     size_t capacity;
     size_t limit; /* most bytes without the NUL */
@@ -39,7 +39,7 @@ char *text_copy(const char *string);
 char *text_copy_n(const char *bytes, size_t count);
 char *text_format(const char *format, ...) TANDEM_PRINTF(1, 2); /* at most 1 MiB */
 
-bool text_equal(const char *a, const char *b);           /* NULL equals only NULL */
+bool text_equal(const char *a, const char *b);               /* NULL equals only NULL */
 bool text_equal_ignoring_case(const char *a, const char *b); /* ASCII letters only */
 bool text_starts_with(const char *string, const char *prefix);
 bool text_ends_with(const char *string, const char *suffix);

@@ -13,10 +13,7 @@ struct timestamp {
     int32_t nanoseconds; /* 0 to 999,999,999 */
 };
 
-enum {
-    TIMESTAMP_TEXT_SIZE = 40,
-    DATE_TEXT_SIZE = 16
-};
+enum { TIMESTAMP_TEXT_SIZE = 40, DATE_TEXT_SIZE = 16 };
 
 /* RFC 3339 date-time: `T`, seconds, 0 to 9 fractional digits, and `Z` or an offset up to +-14:00. Leap second 60 and
  * impossible dates are refused. `zone_optional`: a text without zone counts as UTC (Partner Center validation results). */

@@ -6,10 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-    UUID_TEXT_SIZE = 37,
-    SHA256_HEX_SIZE = 65
-};
+enum { UUID_TEXT_SIZE = 37, SHA256_HEX_SIZE = 65 };
 
 /* 36 characters, hyphens in place, hexadecimal in either case. */
 bool uuid_is_valid(const char *string, size_t length);

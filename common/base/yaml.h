@@ -11,11 +11,7 @@
 
 #include "common/base/diagnostic.h"
 
-enum yaml_kind {
-    YAML_SCALAR,
-    YAML_SEQUENCE,
-    YAML_MAPPING
-};
+enum yaml_kind { YAML_SCALAR, YAML_SEQUENCE, YAML_MAPPING };
 
 struct yaml_node {
     enum yaml_kind kind;
@@ -27,11 +23,7 @@ struct yaml_node {
     struct yaml_node **items; /* sequences: items; mappings: values */
 };
 
-enum {
-    YAML_BYTES_MAX = 4 * 1024 * 1024,
-    YAML_DEPTH_MAX = 32,
-    YAML_NODES_MAX = 200000
-};
+enum { YAML_BYTES_MAX = 4 * 1024 * 1024, YAML_DEPTH_MAX = 32, YAML_NODES_MAX = 200000 };
 
 /* NULL on failure, with at least one error in `diagnostics`. `source` comes from diagnostics_add_source(). An empty
  * document is an empty mapping. */
@@ -42,8 +34,8 @@ TANDEM_DEFINE_AUTO(yaml, struct yaml_node *, yaml_node_free)
 
 /* Value of a key of a mapping, NULL when absent. */
 const struct yaml_node *yaml_get(const struct yaml_node *mapping, const char *key);
-bool yaml_is_null(const struct yaml_node *node);                     /* plain ~, null or empty */
-bool yaml_get_boolean(const struct yaml_node *node, bool *ret_value); /* plain true/false, yes/no */
+bool yaml_is_null(const struct yaml_node *node);                           /* plain ~, null or empty */
+bool yaml_get_boolean(const struct yaml_node *node, bool *ret_value);      /* plain true/false, yes/no */
 bool yaml_get_integer(const struct yaml_node *node, long long *ret_value); /* plain decimal integer */
 
 #endif

@@ -24,10 +24,10 @@ struct consumer_callbacks {
 };
 
 struct consumer_settings {
-    const char *group;    /* without the prefix: "fetch", "pusher" */
+    const char *group; /* without the prefix: "fetch", "pusher" */
     const char *instance;
-    const char *const *topics; /* short names, NULL-terminated */
-    size_t window;             /* unfinished messages per partition: 1,000 */
+    const char *const *topics;  /* short names, NULL-terminated */
+    size_t window;              /* unfinished messages per partition: 1,000 */
     int64_t commit_interval_ms; /* 200 */
 };
 
@@ -37,7 +37,7 @@ int consumer_new(struct loop *loop, const struct kafka_settings *settings, const
 void consumer_finish(struct consumer *consumer, const char *topic, int32_t partition, int64_t offset);
 /* Is this partition still ours (assigned, session alive)? For the check right before a write to the outside. */
 bool consumer_owns(const struct consumer *consumer, const char *topic, int32_t partition);
-void consumer_pause(struct consumer *consumer);  /* all partitions, e.g. while the database is away; keeps polling */
+void consumer_pause(struct consumer *consumer); /* all partitions, e.g. while the database is away; keeps polling */
 void consumer_resume(struct consumer *consumer);
 bool consumer_is_assigned(const struct consumer *consumer); /* the group has settled, even if we got nothing */
 size_t consumer_unfinished(const struct consumer *consumer);

@@ -9,13 +9,13 @@
 #include "common/kafka/client.h"
 
 #define TOPIC_NOTIFICATIONS "notifications"
-#define TOPIC_RECORDS "records"
-#define TOPIC_DECISIONS "decisions"
-#define TOPIC_OUTCOMES "outcomes"
-#define TOPIC_DEALS "deals"
-#define TOPIC_CURSORS "cursors"
-#define TOPIC_CREDENTIALS "credentials"
-#define TOPIC_DEAD_LETTERS "dead-letters"
+#define TOPIC_RECORDS       "records"
+#define TOPIC_DECISIONS     "decisions"
+#define TOPIC_OUTCOMES      "outcomes"
+#define TOPIC_DEALS         "deals"
+#define TOPIC_CURSORS       "cursors"
+#define TOPIC_CREDENTIALS   "credentials"
+#define TOPIC_DEAD_LETTERS  "dead-letters"
 
 /* Creates missing topics; every topic's line and every difference goes to `report`. -1 when something differs that must
  * not (partition counts unequal, a compacted topic with delete) or the brokers do not answer. */

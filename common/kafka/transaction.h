@@ -32,11 +32,11 @@ struct transaction_callbacks {
 };
 
 struct transaction_settings {
-    const char *group;              /* "mapper" */
-    const char *instance;           /* also names the transactional.id: group-instance */
+    const char *group;               /* "mapper" */
+    const char *instance;            /* also names the transactional.id: group-instance */
     const char *const *input_topics; /* short names, NULL-terminated, equally partitioned */
     const char *const *output_topics;
-    size_t records_max; /* 500 */
+    size_t records_max;  /* 500 */
     int64_t time_max_ms; /* 100 */
 };
 

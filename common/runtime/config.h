@@ -1,0 +1,89 @@
+/* The configuration: one YAML file for all three programs, read into plain structs by tables.
+ *
+ * A module owns its settings struct and a const table of keys for it; a program lists the sections it reads. From the
+ * tables come parsing, defaults, --print-config (secrets redacted), unknown-key suggestions and the reference page in
+ * docs/. All errors are collected with their place. Sections of the other programs are accepted unread.
+ * Values are copied into the structs and owned by the struct config that loaded them. Start-up and SIGHUP only; main
+ * thread. Secrets come by reference only: `{file: PATH}` or `{env: NAME}`; a file that others can read is refused. */
+#ifndef TANDEM_RUNTIME_CONFIG_H
+#define TANDEM_RUNTIME_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "common/base/diagnostic.h"
+#include "common/base/error.h"
+#include "common/base/yaml.h"
+
+enum config_type {
+    CONFIG_TEXT,     /* char * */
+    CONFIG_PATH,     /* char *; a relative path is relative to the configuration file */
+    CONFIG_URL,      /* char *; https, no userinfo, query or fragment; no slash at the end */
+    CONFIG_SECRET,   /* struct secret */
+    CONFIG_INTEGER,  /* int64_t within min..max */
+    CONFIG_DURATION, /* int64_t milliseconds within min..max: "250ms", "5s", "10m", "24h", "30d" */
+    CONFIG_SIZE,     /* int64_t bytes within min..max: "64KiB", "2MiB", plain bytes */
+    CONFIG_BOOLEAN,  /* bool */
+    CONFIG_WORD,     /* int, index into words */
+    CONFIG_LIST,     /* struct config_list of texts */
+    CONFIG_MAP,      /* struct config_map of texts: any librdkafka property */
+    CONFIG_ADDRESS   /* char *; "host:port", "[::1]:port", port 0 to 65535 */
+};
+
+struct secret {
+    char *bytes; /* NUL-terminated, one trailing newline trimmed; cleansed when the configuration is freed */
+    size_t length;
+    char *reference; /* "file:PATH" or "env:NAME", for --print-config */
+};
+
+struct config_list {
+    char **items;
+    size_t count;
+};
+
+struct config_map {
+    char **keys;
+    char **values;
+    size_t count;
+};
+
+struct config_key {
+    const char *name;
+    enum config_type type;
+    size_t offset;            /* into the section's struct */
+    const char *default_text; /* as a person would write it; NULL: no default */
+    bool is_required;
+    bool is_reloadable;       /* taken over on SIGHUP */
+    int64_t min, max;         /* numbers, durations, sizes */
+    const char *const *words; /* CONFIG_WORD: NULL-terminated */
+    const char *help;         /* one sentence: what it does, unit, why the default */
+};
+
+struct config_section {
+    const char *name; /* "partner_center"; a dot nests: "ingest.serve" */
+    const struct config_key *keys;
+    size_t key_count;
+    void *target;
+    bool is_optional;   /* absent: the target stays zero except *present_flag */
+    bool *present_flag; /* may be NULL */
+    /* Rules across keys, after all keys were read; reports into diagnostics. May be NULL. */
+    void (*validate)(const struct config_section *section, const struct yaml_node *node,
+                     struct diagnostics *diagnostics);
+};
+
+struct config;
+
+/* Reads the file and fills every section's target. On failure -1 with all errors in `diagnostics`.
+ * `foreign_sections`: NULL-terminated names that belong to other programs. */
+int config_load(const char *path, const struct config_section *sections, size_t count,
+                const char *const *foreign_sections, struct diagnostics *diagnostics, struct config **ret_config)
+    TANDEM_MUST_CHECK;
+/* Frees every value in the targets (secrets are cleansed) and zeroes the targets. Accepts NULL. */
+void config_free(struct config *config);
+/* The whole effective configuration as YAML, defaults included, secrets as their references. */
+int config_print(const struct config *config, struct text *out);
+/* The tables as Markdown, for docs/configuration.md. */
+int config_describe(const struct config_section *sections, size_t count, struct text *out);
+
+#endif
