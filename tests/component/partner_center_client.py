@@ -1,0 +1,207 @@
+"""A Partner Center simulator process and calls to it, and a receiver for its webhooks, for tests."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import http.client
+import http.server
+import ipaddress
+import json
+import pathlib
+import signal
+import ssl
+import subprocess
+import threading
+import time
+import urllib.parse
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+PROGRAM = pathlib.Path(__file__).resolve().parents[1] / "simulators" / "partner_center.py"
+REFERRALS = "/v1.0/engagements/referrals"
+REGISTRATION = "/webhooks/v1/registration"
+PARTNER = "https://api.partner.microsoft.com"
+PARTNER_CENTER = "https://api.partnercenter.microsoft.com"
+CLIENT = {"client_id": "11111111-1111-4111-8111-111111111111", "client_secret": "simulated-client-secret"}
+DEADLINE = 15.0
+
+Answer = collections.namedtuple("Answer", "status headers body json")
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """The first true value of `condition`, which is asked until the deadline."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"not within {DEADLINE} s: {what}")
+
+
+def make_tls(directory: pathlib.Path) -> dict[str, str]:
+    """A CA and a certificate for 127.0.0.1."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+
+    def issue(name: str, issuer: x509.Name | None, key: Any, issuer_key: Any) -> x509.Certificate:
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer or subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        )
+        if issuer is not None:
+            address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+            builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        return builder.sign(issuer_key, hashes.SHA256())
+
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca = issue("Test CA", None, ca_key, ca_key)
+    leaf = issue("127.0.0.1", ca.subject, key, ca_key)
+    contents = {
+        "ca": ca.public_bytes(serialization.Encoding.PEM),
+        "cert": leaf.public_bytes(serialization.Encoding.PEM),
+        "key": key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+    }
+    for name, content in contents.items():
+        (directory / f"{name}.pem").write_bytes(content)
+    return {name: str(directory / f"{name}.pem") for name in contents}
+
+
+class Client:
+    """A simulator process and calls to it."""
+
+    def __init__(self, directory: pathlib.Path, tls: dict[str, str], *arguments: str) -> None:
+        self.signing = directory / "signing"
+        port_file = directory / f"port-{uuid.uuid4()}"
+        self.process = subprocess.Popen(
+            ["/usr/bin/python3", str(PROGRAM), "--port-file", str(port_file), "--cert", tls["cert"]]
+            + ["--key", tls["key"], "--ca", tls["ca"], "--signing-dir", str(self.signing), *arguments],
+            stderr=subprocess.DEVNULL,
+        )
+        wait_for(lambda: self.process.poll() is not None or port_file.exists(), "the port file")
+        self.port = int(port_file.read_text())
+        self.context = ssl.create_default_context(cafile=tls["ca"])
+        self.tokens: dict[tuple[str, bool], str] = {}
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DEADLINE)
+
+    def call(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context, timeout=DEADLINE)
+        try:
+            raw = body.encode() if isinstance(body, str) else None if body is None else json.dumps(body).encode()
+            connection.request(method, path, raw, headers or {})
+            response = connection.getresponse()
+            content = response.read()
+            is_json = response.headers.get_content_type() == "application/json" and content
+            try:
+                value = json.loads(content) if is_json else None
+            except ValueError:
+                value = None
+            return Answer(response.status, response.headers, content, value)
+        finally:
+            connection.close()
+
+    def sim(self, method: str, path: str, body: Any = None) -> Any:
+        result = self.call(method, f"/_sim/{path}", body)
+        assert result.status < 300, result.body
+        return result.json
+
+    def settings(self, **changes: Any) -> None:
+        self.sim("PATCH", "settings", changes)
+
+    def token(self, resource: str = PARTNER, app_only: bool = False) -> str:
+        key = (resource, app_only)
+        if key not in self.tokens:
+            body = {"resource": resource, "app_only": app_only}
+            self.tokens[key] = self.sim("POST", "tokens/access", body)["access_token"]
+        return self.tokens[key]
+
+    def sign_in(self, path: str = "/fabrikam.example/oauth2/token", **form: str) -> Answer:
+        form = {"grant_type": "refresh_token", "resource": PARTNER, **CLIENT, **form}
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return self.call("POST", path, urllib.parse.urlencode(form), headers)
+
+    def api(self, method: str, path: str = "", body: Any = None, **headers: str) -> Answer:
+        base = {"Authorization": f"Bearer {self.token()}", "client-request-id": str(uuid.uuid4())}
+        if body is not None:
+            base["Content-Type"] = "application/json"
+        extra = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.call(method, REFERRALS + path, body, base | extra)
+
+    def find(self, **options: str) -> Answer:
+        query = "&".join(f"${name}={urllib.parse.quote(value)}" for name, value in options.items())
+        return self.api("GET", f"?{query}")
+
+    def patch(self, identifier: str, *changes: tuple[str, Any], op: str = "replace", **headers: str) -> Answer:
+        body = [{"op": "add" if path.endswith("/-") else op, "path": path, "value": value} for path, value in changes]
+        return self.api("PATCH", f"/{identifier}", body, **headers)
+
+    def hook(self, method: str, path: str = "", body: Any = None, resource: str = PARTNER_CENTER) -> Answer:
+        headers = {"Authorization": f"Bearer {self.token(resource)}", "Content-Type": "application/json"}
+        return self.call(method, REGISTRATION + path, body, headers)
+
+    def make(self, kind: str, **members: Any) -> dict[str, Any]:
+        return self.sim("POST", "referrals", {"kind": kind, **members})
+
+    def fault(self, method: str, path: str, action: str, **more: Any) -> None:
+        self.sim("POST", "faults", {"match": {"method": method, "path": path}, "action": action, "times": 1, **more})
+
+    def journal(self) -> list[dict[str, Any]]:
+        return self.sim("GET", "journal?since=0")["entries"]
+
+
+class Receiver:
+    """An https server that keeps what is posted to it and answers with `status`."""
+
+    def __init__(self, tls: dict[str, str]) -> None:
+        self.events: list[tuple[dict[str, str], bytes]] = []
+        self.status = 200
+        receiver = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.events.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(receiver.status)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *arguments: Any) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls["cert"], tls["key"])
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.url = f"https://127.0.0.1:{self.server.server_address[1]}/events"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def names(self) -> list[str]:
+        return [json.loads(body)["EventName"] for _, body in self.events]
+
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}", "client-request-id": str(uuid.uuid4())}
