@@ -830,3 +830,28 @@ def test_seed_makes_ids_repeat_and_signing_directory_is_reused(tmp_path: pathlib
         assert client.sim("GET", "settings")["page_size"] == 3
         assert client.stop() == 0
     assert made[0] == made[1]
+
+
+def test_delayed_event_is_forgotten_by_reset(pc: Client, receiver: Receiver) -> None:
+    pc.settings(event_delay_ms=50)
+    pc.make("private")
+    assert pc.sim("GET", "deliveries")["pending"] == 1
+    wait_for(lambda: receiver.names() == ["referral-created"], "the delayed event")
+    pc.settings(event_delay_ms=60_000)
+    pc.make("private")
+    pc.sim("POST", "reset")
+    assert pc.sim("GET", "deliveries") == {
+        "deliveries": [],
+        "pending": 0,
+        "policy": {"paused": False, "drop": 0.0, "duplicate": 0.0, "reorder": 0.0},
+    }
+
+
+def test_any_event_can_be_sent_and_reordering_loses_none(pc: Client, receiver: Receiver) -> None:
+    pc.sim("POST", "events", {"EventName": "subscription-updated", "ResourceName": "subscription"})
+    wait_for(lambda: receiver.names() == ["subscription-updated"], "the event")
+    pc.sim("POST", "deliveries/policy", {"reorder": 0.5})
+    made = [pc.make("private")["id"] for _ in range(20)]
+    wait_for(lambda: len(receiver.events) == 21, "all events")
+    arrived = [json.loads(body)["ResourceUri"].rsplit("/", 1)[1] for _, body in receiver.events[1:]]
+    assert sorted(arrived) == sorted(made) and arrived != made

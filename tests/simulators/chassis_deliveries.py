@@ -104,8 +104,9 @@ class DeliveryWorker:
         body: bytes,
         headers: dict[str, str] | None = None,
         context: dict[str, Any] | None = None,
+        delay_ms: float = 0,
     ) -> Delivery:
-        """Queues one event, under the policy; returns at once."""
+        """Queues one event, under the policy, not before `delay_ms` have passed; returns at once."""
         delivery = Delivery(next(self._numbers), event, url, body, dict(headers or {}), dict(context or {}))
         self.log.append(delivery)
         chance = self.simulator.ids.random
@@ -120,8 +121,11 @@ class DeliveryWorker:
             self.log.append(copy)
             copies.append(copy)
         for each in copies:
+            wait = delay_ms
             if chance.random() < self.policy["reorder"]:
-                self._later(each, chance.random() * self.simulator.settings["delivery_reorder_ms"])
+                wait += chance.random() * self.simulator.settings["delivery_reorder_ms"]
+            if wait:
+                self._later(each, wait)
             else:
                 self._enqueue(each)
         return delivery

@@ -8,7 +8,6 @@ webhook deliveries (`/cert/`). Where the documents leave a behaviour open, it is
 from __future__ import annotations
 
 import argparse
-import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -176,12 +175,13 @@ class PartnerCenter(Simulator):
         current = self.registration.current
         assert current is not None
         alternate = current["SignatureTokenToMsSignatureHeader"]
-        arguments = (name, current["WebhookUrl"], body, None, {**context, "_alternate": alternate})
-        delay = self.settings["event_delay_ms"]
-        if delay:
-            asyncio.get_running_loop().call_later(delay / 1000, self.deliveries.send, *arguments)
-        else:
-            self.deliveries.send(*arguments)
+        self.deliveries.send(
+            name,
+            current["WebhookUrl"],
+            body,
+            context={**context, "_alternate": alternate},
+            delay_ms=self.settings["event_delay_ms"],
+        )
 
     async def _certificate(self, request: web.Request) -> web.Response:
         if request.match_info["name"] != self.signer.name:
