@@ -32,7 +32,6 @@ enum kafka_role {
     KAFKA_TRANSACTIONAL, /* producer of one transactional.id */
     KAFKA_CONSUMER,      /* group member, read_committed, offsets by hand */
     KAFKA_READER,        /* assigned by hand, read_committed, partition end events */
-    KAFKA_WATERMARK,     /* asks for high watermarks (read_uncommitted) */
     KAFKA_ADMIN
 };
 

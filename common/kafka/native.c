@@ -1,5 +1,11 @@
 #include "common/kafka/native.h"
 
+#include "common/kafka/client.h"
+
+enum {
+    FATAL_TEXT_SIZE = 256
+};
+
 static void read_headers(const rd_kafka_message_t *native, struct kafka_message *message)
 {
     rd_kafka_headers_t *headers;
@@ -68,4 +74,22 @@ rd_kafka_resp_err_t native_produce(rd_kafka_t *client, const struct kafka_messag
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         rd_kafka_headers_destroy(headers);
     return code;
+}
+
+bool native_is_fatal(rd_kafka_t *client, const rd_kafka_message_t *native, struct error *err)
+{
+    rd_kafka_resp_err_t code = native->err;
+    char text[FATAL_TEXT_SIZE];
+
+    if (code == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+        return false;
+    if (code == RD_KAFKA_RESP_ERR__FATAL)
+        code = rd_kafka_fatal_error(client, text, sizeof(text));
+    (void)kafka_error(err, code, native->rkt ? rd_kafka_topic_name(native->rkt) : "consumer");
+    if (native->rkt)
+        (void)error_wrap(err, "partition %d", (int)native->partition);
+    if (native->err == RD_KAFKA_RESP_ERR__FATAL)
+        err->class = ERROR_FATAL;
+    /* After too long a pause between two polls librdkafka leaves the group and joins it again by itself. */
+    return err->class != ERROR_TRANSIENT && code != RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED;
 }

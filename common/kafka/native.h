@@ -5,7 +5,9 @@
 #define TANDEM_KAFKA_NATIVE_H
 
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
 
+#include "common/base/error.h"
 #include "common/kafka/message.h"
 
 /* A view of `native`, valid as long as that is. Headers beyond KAFKA_HEADERS_MAX are left out. */
@@ -15,5 +17,9 @@ void native_read(const rd_kafka_message_t *native, struct kafka_message *ret_mes
  * code; after RD_KAFKA_RESP_ERR_NO_ERROR exactly one delivery report with `opaque` follows. */
 rd_kafka_resp_err_t native_produce(rd_kafka_t *client, const struct kafka_message *message, int32_t partition,
                                    void *opaque);
+
+/* What came from a consumer in place of a message: fills `err` and returns true when the consumer cannot go on; false for
+ * what librdkafka gets over by itself (`err` is then filled too, except at the end of a partition). */
+bool native_is_fatal(rd_kafka_t *client, const rd_kafka_message_t *native, struct error *err);
 
 #endif

@@ -23,7 +23,8 @@ int queue_watch_new(struct loop *loop, rd_kafka_queue_t *queue, bool (*serve)(vo
                     struct queue_watch **ret_watch, struct error *err) TANDEM_MUST_CHECK;
 /* Has `serve` called in the next turn, whatever the queue says. */
 void queue_watch_wake(struct queue_watch *watch);
-void queue_watch_free(struct queue_watch *watch); /* accepts NULL; not from inside `serve` */
+/* Accepts NULL. From inside `serve` only if that then returns false. */
+void queue_watch_free(struct queue_watch *watch);
 
 /* A turn's budget. */
 struct queue_turn {
