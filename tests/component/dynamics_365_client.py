@@ -204,7 +204,9 @@ class Receiver:
     async def _take(self, request: web.Request) -> web.Response:
         body = await request.read()
         status = self.statuses.pop(0) if self.statuses else 200
-        self.requests.append(({k.lower(): v for k, v in request.headers.items()}, request.rel_url.raw_query_string, body))
+        self.requests.append(
+            ({k.lower(): v for k, v in request.headers.items()}, request.rel_url.raw_query_string, body)
+        )
         return web.Response(status=status)
 
 
@@ -242,7 +244,5 @@ def make_certificates(directory: Path) -> tuple[Path, Path, Path]:
     pem = serialization.Encoding.PEM
     paths[0].write_bytes(certificate("Test CA", "Test CA", ca_key, ca_key, True).public_bytes(pem))
     paths[1].write_bytes(certificate("127.0.0.1", "Test CA", key, ca_key, False).public_bytes(pem))
-    paths[2].write_bytes(
-        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    paths[2].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
     return paths

@@ -27,6 +27,7 @@ from dynamics_365_client import (
     KEY,
     MISSING,
     SECRET,
+    SELLER,
     Reply,
     Simulator,
     crm,
@@ -145,7 +146,11 @@ BAD = {
         "POST", "opportunities", {"@odata.type": "Microsoft.Dynamics.CRM.lead"}, 400, "0x80048d19"
     ),
     "null bind where not allowed": Bad(
-        "PATCH", "ROW", {"customerid_account@odata.bind": None}, 400, "0x80048d19",
+        "PATCH",
+        "ROW",
+        {"customerid_account@odata.bind": None},
+        400,
+        "0x80048d19",
         settings={"null_bind_clears_lookup": False},
     ),
     "not JSON": Bad("POST", "opportunities", b"{", 400, "0x80048d19"),
@@ -179,9 +184,7 @@ BAD = {
     ),
     "delete of a missing row": Bad("DELETE", f"opportunities({MISSING})", None, 404, "0x80040217"),
     "other version": Bad("PATCH", "ROW", {"name": "x"}, 412, "0x80060882", {"If-Match": 'W/"1"'}),
-    "other version, empty code": Bad(
-        "DELETE", "ROW", None, 412, "", {"If-Match": 'W/"1"'}, {"concurrency_code": ""}
-    ),
+    "other version, empty code": Bad("DELETE", "ROW", None, 412, "", {"If-Match": 'W/"1"'}, {"concurrency_code": ""}),
     "malformed etag": Bad("PATCH", "ROW", {"name": "x"}, 400, "0x80060888", {"If-Match": "1"}),
     "create only": Bad("PATCH", "ROW", {"name": "x"}, 412, "0x80040237", {"If-None-Match": "*"}),
     "replacing a row": Bad("PUT", "ROW", {"name": "x"}, 405, "0x80060888"),
@@ -193,9 +196,11 @@ BAD = {
     "win without status": Bad("POST", "WinOpportunity", CLOSE, 400, "0x80048d19"),
     "win of nothing": Bad("POST", "WinOpportunity", {"Status": 3, "OpportunityClose": {}}, 400, "0x80040203"),
     "close date of the wrong type": Bad(
-        "POST", "WinOpportunity",
+        "POST",
+        "WinOpportunity",
         {"Status": 3, "OpportunityClose": {"actualend": "2026-10-14T00:00:00Z", "opportunityid@odata.bind": "/ROW"}},
-        400, "0x80048d19",
+        400,
+        "0x80048d19",
     ),
     "closing by PATCH where not allowed": Bad(
         "PATCH", "ROW", {"statecode": 1, "statuscode": 3}, 400, "0x80040203", settings={"close_by_patch": False}
@@ -203,23 +208,26 @@ BAD = {
     "tracking with a filter": Bad(
         "GET", "opportunities?$filter=name eq 'x'", None, 400, "0x80060888", {"Prefer": "odata.track-changes"}
     ),
-    "tracking where not enabled": Bad(
-        "GET", "systemusers", None, 400, "0x80040203", {"Prefer": "odata.track-changes"}
-    ),
+    "tracking where not enabled": Bad("GET", "systemusers", None, 400, "0x80040203", {"Prefer": "odata.track-changes"}),
     "bulk without type": Bad(
         "POST", "opportunities/Microsoft.Dynamics.CRM.CreateMultiple", {"Targets": [{"name": "x"}]}, 400, "0x80048d19"
     ),
     "batch without boundary": Bad("POST", "$batch", b"", 400, "0x80048d19", {"Content-Type": "multipart/mixed"}),
     "endpoint of another kind": Bad("POST", "serviceendpoints", {"name": "x", "contract": 1}, 501, "0x80040219"),
     "endpoint on another port": Bad(
-        "POST", "serviceendpoints",
+        "POST",
+        "serviceendpoints",
         {"name": "x", "contract": 8, "authtype": 4, "authvalue": "k", "url": "https://hooks.example:8443/"},
-        400, "0x80040203", settings={"webhook_standard_ports_only": True},
+        400,
+        "0x80040203",
+        settings={"webhook_standard_ports_only": True},
     ),
     "endpoint with broken headers": Bad(
-        "POST", "serviceendpoints",
+        "POST",
+        "serviceendpoints",
         {"name": "x", "contract": 8, "authtype": 5, "authvalue": "x", "url": "https://hooks.example/"},
-        400, "0x80040203",
+        400,
+        "0x80040203",
     ),
 }
 
@@ -316,6 +324,23 @@ def test_estimated_value_is_lost_while_it_is_computed(crm: Simulator) -> None:
     address = f"opportunities({crm.opportunity(estimatedvalue=5)['opportunityid']})"
     assert crm.call("PATCH", address, {"isrevenuesystemcalculated": True, "estimatedvalue": 7}).status == 204
     assert crm.get(address)["estimatedvalue"] == 5
+
+
+def test_multiple_choice_is_a_list_of_codes(crm: Simulator) -> None:
+    row = crm.opportunity(cosl_regions="100000003,100000000")
+    assert row["cosl_regions"] == "100000000,100000003"
+    address = f"opportunities({row['opportunityid']})?$select=cosl_regions"
+    annotated = crm.get(address, Prefer='odata.include-annotations="OData.Community.Display.V1.FormattedValue"')
+    assert annotated["cosl_regions@OData.Community.Display.V1.FormattedValue"] == "North; West"
+    assert crm.call("PATCH", address.partition("?")[0], {"cosl_regions": "100000009"}).code == "0x80061005"
+    assert crm.call("PATCH", address.partition("?")[0], {"cosl_regions": 100000001}).code == "0x80048d19"
+
+
+def test_writes_for_another_user_tell_both(crm: Simulator) -> None:
+    row = crm.call("POST", "opportunities", {"name": "x"}, MSCRMCallerID=SELLER, Prefer="return=representation").json
+    assert (row["_modifiedby_value"], row["_modifiedonbehalfby_value"]) == (SELLER, APPLICATION_USER)
+    assert crm.call("GET", "WhoAmI", MSCRMCallerID=MISSING).status == 403
+    assert crm.get("WhoAmI")["UserId"] == APPLICATION_USER
 
 
 def test_annotations_tell_labels_names_and_tables(crm: Simulator) -> None:
@@ -433,7 +458,7 @@ def test_duplicate_detection_is_off_unless_asked_for(crm: Simulator) -> None:
         ("closeprobability le 20", "ab"),
         ("closeprobability eq null", "d"),
         ("closeprobability ne null", "abc"),
-        ("not (closeprobability eq 10)", "bc"),
+        ("not (closeprobability eq 10)", "bcd"),
         ("contains(description,'x') and startswith(description,'y')", "b"),
         ("estimatedclosedate ge 2026-06-01", "bc"),
         ("modifiedon ge 2020-01-01T00:00:00Z", "abcd"),
@@ -488,8 +513,10 @@ def test_metadata_describes_columns_choices_and_keys(crm: Simulator) -> None:
     status = crm.get(
         f"{table}/Attributes(LogicalName='statuscode')/Microsoft.Dynamics.CRM.StatusAttributeMetadata?$expand=OptionSet"
     )
-    options = {one["Value"]: (one["State"], one["Label"]["UserLocalizedLabel"]["Label"])
-               for one in status["OptionSet"]["Options"]}
+    options = {
+        one["Value"]: (one["State"], one["Label"]["UserLocalizedLabel"]["Label"])
+        for one in status["OptionSet"]["Options"]
+    }
     assert options[3] == (1, "Won") and options[5] == (2, "Out-Sold")
     keys = crm.get(f"{table}/Keys?$select=KeyAttributes,EntityKeyIndexStatus")["value"]
     assert [(key["KeyAttributes"], key["EntityKeyIndexStatus"]) for key in keys] == [([KEY], "Active")]
@@ -713,6 +740,17 @@ def test_concurrency_is_limited(crm: Simulator) -> None:
     assert {reply.code for reply in replies if reply.status == 429} == {"0x80072326"}
 
 
+def test_fault_answers_with_the_body_of_its_status(crm: Simulator) -> None:
+    for status, code in ((503, "0x80044151"), (429, "0x80072322"), (401, None), (500, "0x80040216")):
+        headers = {"Retry-After": "3"} if status == 429 else {}
+        crm.sim("POST", "faults", {"match": {}, "action": "status", "status": status, "headers": headers, "times": 1})
+        reply = crm.call("GET", "WhoAmI")
+        assert (reply.status, reply.code) == (status, code)
+    crm.sim("POST", "faults", {"match": {"path": "/token$"}, "action": "status", "status": 503, "times": 1})
+    assert crm.ask_token().json["error"] == "temporarily_unavailable"
+    assert crm.call("GET", "WhoAmI").status == 200
+
+
 def test_fault_may_apply_a_write_and_lose_its_answer(crm: Simulator) -> None:
     fault = {"match": {"method": "PATCH", "path": "opportunities"}, "action": "apply-then-drop", "times": 1}
     crm.sim("POST", "faults", fault)
@@ -753,9 +791,7 @@ def test_independent_client_understands_the_simulator_over_tls(tmp_path: Path) -
     context = ssl.create_default_context(cafile=str(ca))
     with running(tmp_path, "--cert", str(certificate), "--key", str(key), context=context) as simulator:
         token = simulator.ask_token().json["access_token"]
-        environment = {
-            **without_proxies(), "BASE_URL": simulator.url, "TOKEN": token, "NODE_EXTRA_CA_CERTS": str(ca)
-        }
+        environment = {**without_proxies(), "BASE_URL": simulator.url, "TOKEN": token, "NODE_EXTRA_CA_CERTS": str(ca)}
         command = ["node", "check.js"]
         run = subprocess.run(command, cwd=client, env=environment, capture_output=True, text=True, timeout=120)
     steps = re.findall(r"^    async (\w+)\(\)", (CLIENT / "check.js").read_text(), re.MULTILINE)

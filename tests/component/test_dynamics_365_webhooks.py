@@ -45,7 +45,10 @@ def attributes(entity: dict[str, Any]) -> dict[str, Any]:
 def register_step(crm: Simulator, url: str, message: str, **columns: Any) -> Reply:
     """Registers endpoint and step through the Web API, as an integration does."""
     endpoint = {
-        "name": "tandem", "contract": 8, "authtype": 5, "url": url,
+        "name": "tandem",
+        "contract": 8,
+        "authtype": 5,
+        "url": url,
         "authvalue": '<settings><setting name="x-webhook-key" value="k1" /></settings>',
     }
     made = crm.call("POST", "serviceendpoints", endpoint, Prefer="return=representation").json
@@ -54,7 +57,10 @@ def register_step(crm: Simulator, url: str, message: str, **columns: Any) -> Rep
     condition = f"_sdkmessageid_value eq {message_id} and primaryobjecttypecode eq 'opportunity'"
     message_filter = crm.get(f"sdkmessagefilters?$filter={condition}")["value"][0]["sdkmessagefilterid"]
     step = {
-        "name": f"tandem: {message} of opportunity", "mode": 1, "stage": 40, "rank": 1,
+        "name": f"tandem: {message} of opportunity",
+        "mode": 1,
+        "stage": 40,
+        "rank": 1,
         "eventhandler_serviceendpoint@odata.bind": f"/serviceendpoints({made['serviceendpointid']})",
         "sdkmessageid@odata.bind": f"/sdkmessages({message_id})",
         "sdkmessagefilterid@odata.bind": f"/sdkmessagefilters({message_filter})",
@@ -67,7 +73,10 @@ def test_update_step_delivers_the_change_with_both_images(crm: Simulator, receiv
     reply = register_step(crm, receiver.url, "Update", filteringattributes="estimatedvalue,estimatedclosedate")
     step = reply.json["sdkmessageprocessingstepid"]
     image = {
-        "name": "both", "imagetype": 2, "entityalias": "row", "attributes": "name,estimatedvalue,description",
+        "name": "both",
+        "imagetype": 2,
+        "entityalias": "row",
+        "attributes": "name,estimatedvalue,description",
         "messagepropertyname": "Target",
         "sdkmessageprocessingstepid@odata.bind": f"/sdkmessageprocessingsteps({step})",
     }
@@ -75,7 +84,12 @@ def test_update_step_delivers_the_change_with_both_images(crm: Simulator, receiv
     row = crm.opportunity(estimatedvalue=185000)
     address = f"opportunities({row['opportunityid']})"
     crm.call("PATCH", address, {"closeprobability": 10})
-    change = {"estimatedvalue": 210000, "estimatedclosedate": "2026-10-31", "description": None}
+    change = {
+        "estimatedvalue": 210000,
+        "estimatedclosedate": "2026-10-31",
+        "description": None,
+        "cosl_regions": "100000001",
+    }
     assert crm.call("PATCH", f"{address}?tag=tandem", change, User_Agent="tandem-test").status == 204
     body = receiver.wait(1)[0]
     assert len(settled(crm)) == 1
@@ -95,11 +109,18 @@ def test_update_step_delivers_the_change_with_both_images(crm: Simulator, receiv
     assert {"key": "tag", "value": "tandem"} in body["SharedVariables"]
     target = body["InputParameters"][0]["value"]
     assert list(attributes(target)) == [
-        "opportunityid", "estimatedvalue", "estimatedclosedate", "description",
-        "modifiedon", "modifiedby", "modifiedonbehalfby",
+        "opportunityid",
+        "estimatedvalue",
+        "estimatedclosedate",
+        "description",
+        "cosl_regions",
+        "modifiedon",
+        "modifiedby",
+        "modifiedonbehalfby",
     ]
     assert attributes(target)["estimatedvalue"] == {"__type": f"Money:{CONTRACTS}", "Value": 210000.0}
     assert attributes(target)["description"] is None
+    assert attributes(target)["cosl_regions"] == [{"__type": f"OptionSetValue:{CONTRACTS}", "Value": 100000001}]
     assert {"key": "estimatedvalue", "value": "€210,000.00"} in target["FormattedValues"]
     before, after = body["PreEntityImages"][0], body["PostEntityImages"][0]
     assert (before["key"], after["key"]) == ("row", "row")

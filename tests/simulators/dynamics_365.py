@@ -31,6 +31,17 @@ from dataverse.web_api import WebApi, error_answer
 JSON = "application/json; charset=utf-8"
 
 
+# Bodies of statuses that come from a fault on demand or an unknown route.
+_UNEXPECTED = ("0x80040216", "An unexpected error occurred.")
+_ERRORS = {
+    403: ("0x80040220", f"Principal user (Id={APPLICATION_USER_ID}) is missing prvWriteOpportunity privilege"),
+    404: ("", "No resource was found that matches the request URI."),
+    412: ("0x80060882", "The version of the existing record doesn't match the RowVersion property provided."),
+    429: ("0x80072322", "Number of requests exceeded the limit of 6000 over time window of 300 seconds."),
+    503: ("0x80044151", "A time-out occurred in the database."),
+}
+
+
 class WebhookWorker(DeliveryWorker):
     """Deliveries by Dataverse's rules: 502, 503 and 504 are tried once more, nothing else is."""
 
@@ -99,12 +110,15 @@ class Dynamics365(Simulator):
         }
 
     def error_response(self, request: web.Request, status: int) -> web.Response:
-        body = {"error": {"code": "0x80040216", "message": "An unexpected error occurred."}}
-        if status == 404:
-            body = {"error": {"code": "", "message": "No resource was found that matches the request URI."}}
-        return web.Response(
-            body=json_text.dumps(body).encode(), status=status, headers={"Content-Type": JSON_TYPE}
-        )
+        if request.path.endswith("/token"):
+            refused = TokenRefused(status, "temporarily_unavailable", 90033, "A transient error has occurred.")
+            body = self.tokens.refusal(refused)
+        elif status == 401:
+            return self._unauthorized()
+        else:
+            code, message = _ERRORS.get(status, _UNEXPECTED)
+            body = {"error": {"code": code, "message": message}}
+        return web.Response(body=json_text.dumps(body).encode(), status=status, headers={"Content-Type": JSON_TYPE})
 
     def decorate(self, request: web.Request, response: web.StreamResponse) -> None:
         if request.path.startswith(API_ROOT):

@@ -159,9 +159,7 @@ def _inner(exchange: Exchange, part: Part, rows: dict[str, Row]) -> Exchange:
     if not body.strip():
         body = b""
     merged = {**inherited, **headers}
-    return part_of(
-        exchange, method=match.group(1), path=path, query=query, headers=merged, body=body, content_ids=rows
-    )
+    return part_of(exchange, method=match.group(1), path=path, query=query, headers=merged, body=body, content_ids=rows)
 
 
 def _requests_in(part: Part) -> int:

@@ -60,8 +60,15 @@ def close(
         fires_update = organization.settings["update_step_fires_on_close"]
         after = organization.apply(opportunity, changes, caller, fires=fires_update)
         organization.emit(
-            message, OPPORTUNITY, opportunity.id, (), opportunity, after, caller,
-            close_activity=made, close_status=status,
+            message,
+            OPPORTUNITY,
+            opportunity.id,
+            (),
+            opportunity,
+            after,
+            caller,
+            close_activity=made,
+            close_status=status,
         )
     return after
 

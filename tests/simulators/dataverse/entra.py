@@ -94,7 +94,9 @@ class TokenService:
     @staticmethod
     def _check_scope(scope: str, resources: tuple[str, ...]) -> None:
         if " " in scope or not scope.endswith("/.default"):
-            raise TokenRefused(400, "invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid.")
+            raise TokenRefused(
+                400, "invalid_scope", 70011, "The provided value for the input parameter 'scope' is not valid."
+            )
         if scope.removesuffix("/.default") not in resources:
             raise TokenRefused(400, "invalid_resource", 500011, "The resource principal was not found in the tenant.")
 

@@ -1,4 +1,4 @@
-"""RemoteExecutionContext: the body of a webhook, as the DataContract JSON serialiser writes it (Dataverse reference, 17).
+"""RemoteExecutionContext: the body of a webhook, as the DataContract serialiser writes it (Dataverse reference, 17).
 
 Members stand in alphabetical order, `__type` first, slashes are escaped, instants are `\\/Date(milliseconds)\\/`.
 """

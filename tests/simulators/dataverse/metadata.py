@@ -236,7 +236,9 @@ def _attribute_json(table: Table, column: Column) -> dict[str, Any]:
         "SchemaName": column.name,
         "EntityLogicalName": table.logical_name,
         "AttributeType": attribute_type,
-        "AttributeTypeName": {"Value": f"{'MultiSelectPicklist' if attribute_type == 'Virtual' else attribute_type}Type"},
+        "AttributeTypeName": {
+            "Value": f"{'MultiSelectPicklist' if attribute_type == 'Virtual' else attribute_type}Type"
+        },
         "DisplayName": _label(column.label or column.name),
         "RequiredLevel": {"Value": "SystemRequired" if column.required else "None"},
         "IsPrimaryId": column.name == table.primary_id,

@@ -37,7 +37,8 @@ _DUPLICATE_RULES = {"account": "name", "contact": "emailaddress1", "lead": "emai
 
 
 class Identifiers(Protocol):
-    def uuid(self) -> str: ...
+    def uuid(self) -> str:
+        ...
 
 
 class Organization:

@@ -128,7 +128,9 @@ class PayloadReader:
     def _undeclared(self, table: Table, name: str) -> errors.ServiceError:
         code = self.organization.settings["undeclared_property_code"]
         if code == "0x0":
-            return errors.ServiceError(400, code, f"Invalid property '{name}' was found in entity '{table.logical_name}'.")
+            return errors.ServiceError(
+                400, code, f"Invalid property '{name}' was found in entity '{table.logical_name}'."
+            )
         return errors.undeclared(table.entity_set, table.logical_name, name)
 
 

@@ -28,7 +28,9 @@ from dataverse.resource_path import API_ROOT
 from dataverse.schema import Table
 from dataverse.store import Row
 
-_COOKIE = re.compile(r'<cookie pagenumber="(\d+)" last="([0-9a-f-]{36})" offset="(\d+)" since="(\d*)" start="([^"]*)" />')
+_COOKIE = re.compile(
+    r'<cookie pagenumber="(\d+)" last="([0-9a-f-]{36})" offset="(\d+)" since="(\d*)" start="([^"]*)" />'
+)
 
 
 def get_row(organization: Organization, exchange: Exchange, row: Row) -> Answer:
@@ -155,7 +157,7 @@ def _get_changes(
     else:
         body["@odata.deltaLink"] = _link(exchange, options, "$deltatoken", start)
     body["value"] = [_change(organization, exchange, table, change, projection, preferences) for change in page]
-    return json_answer(body, headers={**applied(preferences), "Preference-Applied": "odata.track-changes"})
+    return json_answer(body, headers=applied(preferences))
 
 
 def _change(

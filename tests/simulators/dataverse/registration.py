@@ -104,7 +104,9 @@ def _check_image(organization: Organization, values: Mapping[str, Any]) -> None:
         raise errors.invalid_argument("The message Delete has no post-image.")
     wanted = {"Create": "Id", "Update": "Target", "Delete": "Target"}.get(message)
     if organization.settings["webhook_image_property_check"] and wanted != values["messagepropertyname"]:
-        raise errors.invalid_argument(f"The messagepropertyname '{values['messagepropertyname']}' does not fit {message}.")
+        raise errors.invalid_argument(
+            f"The messagepropertyname '{values['messagepropertyname']}' does not fit {message}."
+        )
     _check_attributes(TABLES[message_filter.get("primaryobjecttypecode")], attribute_list(values.get("attributes")))
 
 

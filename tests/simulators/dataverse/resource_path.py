@@ -123,7 +123,7 @@ def relative(url: str, base_url: str) -> str:
         root = base_url.rstrip("/") + API_ROOT
         if not url.startswith(root):
             raise errors.query_syntax(f"The URL '{url}' does not belong to this service.")
-        return url[len(root):]
+        return url[len(root) :]
     if url.startswith(API_ROOT):
-        return url[len(API_ROOT):]
+        return url[len(API_ROOT) :]
     return url.lstrip("/")

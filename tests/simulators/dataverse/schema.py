@@ -73,9 +73,7 @@ def _memo(name: str, length: int, label: str = "") -> Column:
 
 
 def _whole(name: str, minimum: int, maximum: int, label: str = "", required: bool = False) -> Column:
-    return Column(
-        name, Kind.INTEGER, label, minimum=Decimal(minimum), maximum=Decimal(maximum), required=required
-    )
+    return Column(name, Kind.INTEGER, label, minimum=Decimal(minimum), maximum=Decimal(maximum), required=required)
 
 
 def _boolean(name: str, label: str = "", yes: str = "Yes", no: str = "No") -> Column:
@@ -109,9 +107,7 @@ def _id(name: str) -> Column:
 
 def _state(*states: tuple[int, str, tuple[tuple[int, str], ...]]) -> tuple[Column, Column]:
     state_options = tuple(Option(value, label) for value, label, _ in states)
-    status_options = tuple(
-        Option(value, label, state) for state, _, statuses in states for value, label in statuses
-    )
+    status_options = tuple(Option(value, label, state) for state, _, statuses in states for value, label in statuses)
     return (
         Column("statecode", Kind.STATE, "Status", options=state_options, create=False),
         Column("statuscode", Kind.STATUS, "Status Reason", options=status_options),
@@ -151,6 +147,8 @@ _REFERRAL = (
     _text("msft_microsoftpartnercenterreferralprogram", 200, "Referral Program"),
     _memo("msft_microsoftpartnercenterreferralsyncaudit", 100_000, "Audit"),
 )
+# A column of the organisation's own, so that every kind of value occurs.
+_REGIONS = tuple(Option(100_000_000 + index, label) for index, label in enumerate(("North", "East", "South", "West")))
 _ADDRESS = (
     _text("address1_line1", 250),
     _text("address1_line2", 250),
@@ -192,8 +190,13 @@ OPPORTUNITY = Table(
         _text("stepname", 200, "Pipeline Phase"),
         _choice("opportunityratingcode", "Rating", "Hot", "Warm", "Cold", first=1),
         _choice(
-            "purchasetimeframe", "Purchase Timeframe",
-            "Immediate", "This Quarter", "Next Quarter", "This Year", "Unknown",
+            "purchasetimeframe",
+            "Purchase Timeframe",
+            "Immediate",
+            "This Quarter",
+            "Next Quarter",
+            "This Year",
+            "Unknown",
         ),
         _choice("need", "Need", "Must have", "Should have", "Good to have", "No need"),
         _choice("budgetstatus", "Budget", "No Committed Budget", "May Buy", "Can Buy", "Will Buy"),
@@ -210,9 +213,15 @@ OPPORTUNITY = Table(
         *_CURRENCY,
         *_REFERRAL,
         _choice(
-            "msft_microsoftpartnercenterhelp", "How can Microsoft help?",
-            "Workload Specific Value Proposition", "Customer Technical Architecture", "Proof Of Concept or Demo",
-            "Quotes or Licensing", "Post Sales Customer Success", "General or Other", first=CHOICE_BASE,
+            "msft_microsoftpartnercenterhelp",
+            "How can Microsoft help?",
+            "Workload Specific Value Proposition",
+            "Customer Technical Architecture",
+            "Proof Of Concept or Demo",
+            "Quotes or Licensing",
+            "Post Sales Customer Success",
+            "General or Other",
+            first=CHOICE_BASE,
         ),
         _boolean("msft_microsoftpartnercenterreferralvisible", "Referral visible to Microsoft sellers"),
         _text("msft_microsoftcrmidentifier", 100, "Microsoft CRM Identifier"),
@@ -224,6 +233,7 @@ OPPORTUNITY = Table(
         _lookup("msft_partnerrole", "msft_partnerrole", "Partner role"),
         _lookup("msft_solutionarea", "msft_solutionarea", "Solution area"),
         _lookup("msft_solutionplay", "msft_solutionplay", "Solution play"),
+        Column("cosl_regions", Kind.MULTI_CHOICE, "Regions", options=_REGIONS),
         *_BUSINESS,
     ),
     (Key("msft_referralidentifier", ("msft_microsoftpartnercenterreferralidentifier",)),),
@@ -340,8 +350,13 @@ TRANSACTION_CURRENCY = Table(
         _text("currencysymbol", 13, "Currency Symbol"),
         _whole("currencyprecision", 0, 4),
         Column(
-            "exchangerate", Kind.DECIMAL, "Exchange Rate",
-            minimum=Decimal("0.0000000001"), maximum=Decimal("100000000000"), precision=10, required=True,
+            "exchangerate",
+            Kind.DECIMAL,
+            "Exchange Rate",
+            minimum=Decimal("0.0000000001"),
+            maximum=Decimal("100000000000"),
+            precision=10,
+            required=True,
         ),
         *_ACTIVE_OR_NOT,
         *_AUDIT,
@@ -363,7 +378,9 @@ OPPORTUNITY_CLOSE = Table(
         _lookup("opportunityid", "opportunity", "Opportunity"),
         Column("opportunitystatecode", Kind.INTEGER, "Opportunity Status", create=False, update=False),
         Column("opportunitystatuscode", Kind.INTEGER, "Opportunity Status Reason", create=False, update=False),
-        *_state((0, "Open", ((1, "Open"),)), (1, "Completed", ((2, "Completed"),)), (2, "Canceled", ((3, "Canceled"),))),
+        *_state(
+            (0, "Open", ((1, "Open"),)), (1, "Completed", ((2, "Completed"),)), (2, "Canceled", ((3, "Canceled"),))
+        ),
         *_CURRENCY,
         *_BUSINESS,
     ),
@@ -397,10 +414,30 @@ SERVICE_ENDPOINT = Table(
     (
         _id("serviceendpointid"),
         _text("name", 256, required=True),
-        _choice("contract", "Contract", "OneWay", "Queue", "Rest", "TwoWay", "Topic", "Queue", "EventHub", "Webhook",
-                first=1),
-        _choice("authtype", "Auth Type", "NotSpecified", "ACS", "SASKey", "SASToken", "WebhookKey", "HttpHeader",
-                "HttpQueryString"),
+        _choice(
+            "contract",
+            "Contract",
+            "OneWay",
+            "Queue",
+            "Rest",
+            "TwoWay",
+            "Topic",
+            "Queue",
+            "EventHub",
+            "Webhook",
+            first=1,
+        ),
+        _choice(
+            "authtype",
+            "Auth Type",
+            "NotSpecified",
+            "ACS",
+            "SASKey",
+            "SASToken",
+            "WebhookKey",
+            "HttpHeader",
+            "HttpQueryString",
+        ),
         Column("authvalue", Kind.TEXT, max_length=2048, read=False),
         Column("isauthvalueset", Kind.BOOLEAN, create=False, update=False),
         _text("url", 2000),
@@ -455,8 +492,9 @@ PROCESSING_STEP = Table(
             required=True,
         ),
         _whole("rank", -2_147_483_648, 2_147_483_647),
-        _choice("supporteddeployment", "Deployment", "Server Only", "Microsoft Dynamics 365 Client for Outlook Only",
-                "Both"),
+        _choice(
+            "supporteddeployment", "Deployment", "Server Only", "Microsoft Dynamics 365 Client for Outlook Only", "Both"
+        ),
         _boolean("asyncautodelete"),
         _text("filteringattributes", 100_000),
         _text("configuration", 1_073_741_823),
@@ -477,8 +515,12 @@ STEP_IMAGE = Table(
     (
         _id("sdkmessageprocessingstepimageid"),
         _text("name", 256),
-        Column("imagetype", Kind.CHOICE, options=(Option(0, "PreImage"), Option(1, "PostImage"), Option(2, "Both")),
-               required=True),
+        Column(
+            "imagetype",
+            Kind.CHOICE,
+            options=(Option(0, "PreImage"), Option(1, "PostImage"), Option(2, "Both")),
+            required=True,
+        ),
         _text("entityalias", 256, required=True),
         _text("attributes", 100_000),
         _text("messagepropertyname", 256, required=True),

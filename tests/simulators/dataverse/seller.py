@@ -19,7 +19,16 @@ from dataverse.store import Row
 from dataverse.writing import existing
 
 _WEBHOOK_MEMBERS = {
-    "url", "name", "authtype", "authvalue", "settings", "table", "messages", "filteringattributes", "pre_image", "post_image"
+    "url",
+    "name",
+    "authtype",
+    "authvalue",
+    "settings",
+    "table",
+    "messages",
+    "filteringattributes",
+    "pre_image",
+    "post_image",
 }
 
 

@@ -41,7 +41,9 @@ class ServiceProtection:
                 f"of {window:g} seconds. Decrease number of concurrent requests or reduce the duration of requests and "
                 "try again later."
             )
-            raise self._refusal("0x80072321", text, self._executions[0][0] + window - now if self._executions else window)
+            raise self._refusal(
+                "0x80072321", text, self._executions[0][0] + window - now if self._executions else window
+            )
         limit = self._settings["limit_concurrency"]
         if self._running >= limit:
             raise self._refusal("0x80072326", f"Number of concurrent requests exceeded the limit of {limit}.", 1)

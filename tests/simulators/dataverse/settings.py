@@ -52,7 +52,8 @@ SETTINGS: dict[str, Setting] = {
     "bypass_headers_reach_webhooks": Setting(True, "the bypass headers keep webhook steps from firing"),
     "webhook_standard_ports_only": Setting(False, "endpoints need port 443 (https) or 80 (http)"),
     "webhook_parent_context": Setting(
-        "interactive", "ParentContext of an update: only of a seller's edits, always, never",
+        "interactive",
+        "ParentContext of an update: only of a seller's edits, always, never",
         ("interactive", "always", "never"),
     ),
     "webhook_step_primary_name": Setting(False, "AsynchronousStepPrimaryName leads the post images"),

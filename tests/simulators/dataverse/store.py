@@ -1,4 +1,4 @@
-"""Rows of the organisation with their versions, unique keys and deletions. Transactions undo; nothing here checks types.
+"""Rows of the organisation with their versions, unique keys and deletions. Transactions undo; no types are checked.
 
 Versions grow strictly over all tables, also across rolled back transactions, as the service's row versions do.
 """

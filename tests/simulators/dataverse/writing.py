@@ -118,8 +118,8 @@ def existing(organization: Organization, table: Table, key: RowKey) -> Row:
 
 
 def missing(table: Table, key: RowKey) -> errors.ServiceError:
-    return errors.key_not_found(table.logical_name) if key.id is None else errors.row_not_found(
-        table.logical_name, key.id
+    return (
+        errors.key_not_found(table.logical_name) if key.id is None else errors.row_not_found(table.logical_name, key.id)
     )
 
 
