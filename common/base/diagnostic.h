@@ -37,7 +37,8 @@ enum {
 struct diagnostic;
 
 struct diagnostics {
-    struct diagnostic *first, *last;
+    struct diagnostic *first; /* in the order of places */
+    struct diagnostic *last;  /* the one reported last, which a note belongs to */
     struct source *sources;
     size_t error_count;
     size_t warning_count;
@@ -57,9 +58,10 @@ void diagnostics_report(struct diagnostics *diagnostics, enum diagnostic_level l
 /* Shorthand for an error. Returns -1. */
 int diagnostics_error(struct diagnostics *diagnostics, struct position position, const char *format, ...)
     TANDEM_PRINTF(3, 4);
-/* All messages in the order of their places, each with source line and caret. -1 when `out` is full. */
+/* All messages in the order of their places (files as they were added; a note stays with its message), each with source line and caret. -1 when `out` is full. */
 int diagnostics_print(const struct diagnostics *diagnostics, struct text *out);
-/* The k-th message (from 0) as "name:line:col: error: …" without the source lines, for tests; NULL past the end. */
+/* The k-th message (from 0) as "name:line:col: error: …" without the source lines, for tests; NULL past the
+ * end. `ret_position` may be NULL. */
 const char *diagnostics_message(const struct diagnostics *diagnostics, size_t k, struct position *ret_position);
 
 /* The nearest of `words` by edit distance (at most 2, and less than half the length), or NULL. */
