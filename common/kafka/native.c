@@ -90,6 +90,8 @@ bool native_is_fatal(rd_kafka_t *client, const rd_kafka_message_t *native, struc
         (void)error_wrap(err, "partition %d", (int)native->partition);
     if (native->err == RD_KAFKA_RESP_ERR__FATAL)
         err->class = ERROR_FATAL;
-    /* After too long a pause between two polls librdkafka leaves the group and joins it again by itself. */
-    return err->class != ERROR_TRANSIENT && code != RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED;
+    /* Rebalances resolve themselves, and so does this: after too long a pause between two polls librdkafka leaves the
+     * group and joins it again. */
+    return err->class != ERROR_TRANSIENT && err->class != ERROR_ABORT &&
+           code != RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED;
 }

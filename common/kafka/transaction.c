@@ -134,6 +134,11 @@ static void move(struct transaction_worker *worker, enum state next)
     worker->state = next;
 }
 
+static void start_producer(struct transaction_worker *worker);
+static void start_commit(struct transaction_worker *worker);
+static void start_abort(struct transaction_worker *worker);
+static void close_consumer(struct transaction_worker *worker);
+
 static void end(struct transaction_worker *worker, const struct error *err)
 {
     if (worker->state == ENDED)
@@ -141,14 +146,11 @@ static void end(struct transaction_worker *worker, const struct error *err)
     move(worker, ENDED);
     loop_timer_stop(worker->time_limit);
     loop_timer_stop(worker->pause);
-    if (!worker->is_closing)
+    if (worker->is_closing)
+        close_consumer(worker);
+    else
         worker->callbacks.on_fatal(worker->arg, err);
 }
-
-static void start_producer(struct transaction_worker *worker);
-static void start_commit(struct transaction_worker *worker);
-static void start_abort(struct transaction_worker *worker);
-static void close_consumer(struct transaction_worker *worker);
 
 /* --- Inputs ------------------------------------------------------------------------------------------------------- */
 
@@ -566,8 +568,9 @@ static void on_started(void *arg)
 
     if (err.class == ERROR_NONE && !worker->is_closing) {
         worker->producer_queue = rd_kafka_queue_get_main(worker->producer);
-        (void)queue_watch_new(worker->loop, worker->producer_queue, serve_producer, worker, &worker->producer_watch,
-                              &err);
+        if (queue_watch_new(worker->loop, worker->producer_queue, serve_producer, worker, &worker->producer_watch,
+                            &err) < 0)
+            err.class = ERROR_FATAL;
     }
     if (worker->is_closing) {
         move(worker, ENDED);
