@@ -120,8 +120,12 @@ static int report_parser_error(struct builder *builder)
         return diagnostics_error(builder->diagnostics, position, "a value cannot begin with '%c'; put it into quotes",
                                  c);
     }
+    /* The end of the file says nothing; the quote that was left open does. */
+    bool is_unclosed = strcmp(parser->problem, "found unexpected end of stream") == 0;
+    if (is_unclosed)
+        position = place_of(builder, parser->context_mark.index);
     diagnostics_error(builder->diagnostics, position, "%s", advice_for(parser->problem));
-    if (parser->context != NULL && parser->context_mark.index != parser->problem_mark.index) {
+    if (!is_unclosed && parser->context != NULL && parser->context_mark.index != parser->problem_mark.index) {
         diagnostics_report(builder->diagnostics, DIAGNOSTIC_NOTE, place_of(builder, parser->context_mark.index), "%s",
                            parser->context);
     }
