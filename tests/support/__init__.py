@@ -1,0 +1,1 @@
+"""What the component and end-to-end tests stand on: brokers, databases, simulators and our programs as objects."""

@@ -1,0 +1,191 @@
+"""Kafka topics as the tests read and write them.
+
+The client is Debian's python3-confluent-kafka: it stands on the distribution's own librdkafka, so on Debian 12 it is
+another version of that library than our programs use. Consumers read committed messages only, unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+REQUEST_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Record:
+    """One message; a header that occurs twice keeps its last value."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: dict[str, bytes]
+    timestamp_ms: int
+
+    @staticmethod
+    def of(message: Message) -> Record:
+        return Record(
+            topic=message.topic(),
+            partition=message.partition(),
+            offset=message.offset(),
+            key=message.key(),
+            value=message.value(),
+            headers=dict(message.headers() or []),
+            timestamp_ms=message.timestamp()[1],
+        )
+
+
+class Topics:
+    """The topics of one test, all below one prefix that nobody else uses; `name("records")` is the full name."""
+
+    def __init__(self, bootstrap: str, prefix: str | None = None) -> None:
+        self.bootstrap = bootstrap
+        self.prefix = prefix or f"t{secrets.token_hex(5)}."
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+
+    def name(self, topic: str) -> str:
+        return self.prefix + topic
+
+    def create(self, *topics: str, partitions: int = 1, config: dict[str, str] | None = None) -> None:
+        wanted = [NewTopic(self.name(each), partitions, 1, config=config or {}) for each in topics]
+        for future in self._admin.create_topics(wanted, request_timeout=REQUEST_SECONDS).values():
+            future.result()
+
+    def existing(self) -> list[str]:
+        """Short names of the topics below the prefix."""
+        names = self._admin.list_topics(timeout=REQUEST_SECONDS).topics
+        return sorted(name[len(self.prefix) :] for name in names if name.startswith(self.prefix))
+
+    def delete_all(self) -> None:
+        names = [self.name(each) for each in self.existing()]
+        if names:
+            for future in self._admin.delete_topics(names, request_timeout=REQUEST_SECONDS).values():
+                future.result()
+
+    def partitions(self, topic: str) -> int:
+        name = self.name(topic)
+        return len(self._admin.list_topics(name, timeout=REQUEST_SECONDS).topics[name].partitions)
+
+    def produce(
+        self,
+        topic: str,
+        value: bytes | str | None,
+        key: bytes | str | None = None,
+        headers: dict[str, str | bytes] | None = None,
+        partition: int | None = None,
+    ) -> None:
+        """One message, on the broker when this returns. For many, use produce_all()."""
+        self.produce_all(topic, [(key, value, headers)], partition)
+
+    def produce_all(
+        self,
+        topic: str,
+        messages: Iterable[tuple[bytes | str | None, bytes | str | None, dict[str, str | bytes] | None]],
+        partition: int | None = None,
+    ) -> None:
+        """Key, value, headers of each message, in order; on the broker when this returns."""
+        failures: list[KafkaError] = []
+        producer = Producer(
+            {
+                "bootstrap.servers": self.bootstrap,
+                "enable.idempotence": True,
+                "linger.ms": 0,
+                # How long a topic may stay unknown after its creation before a message to it fails.
+                "topic.metadata.propagation.max.ms": 2000,
+            }
+        )
+
+        def on_delivery(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+
+        where = {} if partition is None else {"partition": partition}
+        for key, value, headers in messages:
+            producer.produce(
+                self.name(topic), value, key, headers=dict(headers or {}), on_delivery=on_delivery, **where
+            )
+            producer.poll(0)
+        left = producer.flush(REQUEST_SECONDS)
+        assert not failures and left == 0, f"{topic}: {left} messages not sent, failures: {failures}"
+
+    def read(
+        self,
+        topic: str,
+        count: int = 0,
+        until: Callable[[list[Record]], object] | None = None,
+        deadline: float = 20,
+        committed: bool = True,
+    ) -> list[Record]:
+        """Everything in the topic from its beginning, up to its end as it is now.
+
+        With `count` or `until` it goes on reading new messages until there are so many, or until `until(records)` is
+        true, and fails after `deadline` seconds with what it has seen.
+        """
+        with Reader(self, topic, committed) as reader:
+            if not count and until is None:
+                return reader.read_to_end(deadline)
+            return reader.read_until(until or (lambda records: len(records) >= count), deadline)
+
+
+class Reader:
+    """Reads one topic from its beginning, message by message, without a group; a context manager."""
+
+    def __init__(self, topics: Topics, topic: str, committed: bool = True) -> None:
+        self._name = topics.name(topic)
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": topics.bootstrap,
+                "group.id": f"reader-{secrets.token_hex(6)}",
+                "enable.auto.commit": False,
+                "enable.partition.eof": True,
+                "isolation.level": "read_committed" if committed else "read_uncommitted",
+                "fetch.wait.max.ms": 50,
+            }
+        )
+        self._partitions = range(topics.partitions(topic))
+        self._at_end: set[int] = set()
+        self._consumer.assign([TopicPartition(self._name, each, OFFSET_BEGINNING) for each in self._partitions])
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._consumer.close()
+
+    def read_to_end(self, deadline: float = 20) -> list[Record]:
+        """What is there now: up to the point where every partition has said that nothing more is to be read."""
+        self._at_end.clear()
+        records: list[Record] = []
+        end = time.monotonic() + deadline
+        while len(self._at_end) < len(self._partitions):
+            assert time.monotonic() < end, f"{self._name}: its end was not reached within {deadline:g} s"
+            records += self._poll()
+        return records
+
+    def read_until(self, condition: Callable[[list[Record]], object], deadline: float = 20) -> list[Record]:
+        records: list[Record] = []
+        end = time.monotonic() + deadline
+        while not condition(records):
+            assert time.monotonic() < end, f"{self._name}: not within {deadline:g} s; {len(records)} read: {records[-5:]}"
+            records += self._poll()
+        return records
+
+    def _poll(self) -> list[Record]:
+        records = []
+        for message in self._consumer.consume(num_messages=500, timeout=0.05):
+            error = message.error()
+            if error is None:
+                self._at_end.discard(message.partition())
+                records.append(Record.of(message))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._at_end.add(message.partition())
+            elif error.fatal() or not error.retriable() and error.code() >= 0:
+                raise RuntimeError(f"{self._name}: {error}")
+        return records
