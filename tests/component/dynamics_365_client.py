@@ -1,20 +1,17 @@
-"""A client for tests of the Dynamics 365 simulator: the process, plain requests with a token, a webhook receiver,
-certificates. The fixtures `process` and `crm` are imported by the tests that use them."""
+"""A client for tests of the Dynamics 365 simulator: the process, plain requests with a token, a webhook receiver.
+The fixtures `process` and `crm` are imported by the tests that use them."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import http.client
-import ipaddress
 import json
 import ssl
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +19,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+
+from support.waiting import wait_until
 
 SIMULATOR = Path(__file__).resolve().parents[1] / "simulators" / "dynamics_365.py"
 API = "/api/data/v9.2/"
@@ -122,13 +117,6 @@ class Simulator:
         return reply.json
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        time.sleep(0.01)
-
-
 @contextlib.contextmanager
 def running(directory: Path, *options: str, context: ssl.SSLContext | None = None) -> Iterator[Simulator]:
     port_file = directory / "port"
@@ -136,7 +124,7 @@ def running(directory: Path, *options: str, context: ssl.SSLContext | None = Non
     with open(directory / "log", "w", encoding="utf-8") as log:
         process = subprocess.Popen(command, stderr=log)
     try:
-        wait_until(lambda: port_file.exists() or process.poll() is not None, "the simulator's port")
+        wait_until(lambda: port_file.exists() or process.poll() is not None, DEADLINE, "the simulator's port")
         assert process.poll() is None, (directory / "log").read_text()
         yield Simulator(int(port_file.read_text()), context=context)
     finally:
@@ -181,7 +169,7 @@ class Receiver:
 
     def wait(self, count: int) -> list[dict[str, Any]]:
         """The bodies received so far, at least count."""
-        wait_until(lambda: len(self.requests) >= count, f"{count} deliveries")
+        wait_until(lambda: len(self.requests) >= count, DEADLINE, f"{count} deliveries")
         return [json.loads(body) for _, _, body in self.requests]
 
     def _run(self) -> None:
@@ -219,30 +207,5 @@ def _receiver() -> Iterator[Receiver]:
 
 def settled(crm: Simulator) -> list[dict[str, Any]]:
     """All deliveries once none is under way."""
-    wait_until(lambda: crm.sim("GET", "deliveries")["pending"] == 0, "the end of all deliveries")
+    wait_until(lambda: crm.sim("GET", "deliveries")["pending"] == 0, DEADLINE, "the end of all deliveries")
     return crm.sim("GET", "deliveries")["deliveries"]
-
-
-def make_certificates(directory: Path) -> tuple[Path, Path, Path]:
-    """A CA and a certificate for 127.0.0.1: paths of CA, certificate and key."""
-    now = datetime.datetime.now(datetime.timezone.utc)
-
-    def certificate(subject: str, issuer: str, key: Any, signer: Any, authority: bool) -> x509.Certificate:
-        builder = x509.CertificateBuilder().serial_number(x509.random_serial_number()).public_key(key.public_key())
-        builder = builder.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)]))
-        builder = builder.issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        builder = builder.not_valid_before(now - datetime.timedelta(hours=1))
-        builder = builder.not_valid_after(now + datetime.timedelta(days=1))
-        builder = builder.add_extension(x509.BasicConstraints(authority, None), critical=True)
-        if not authority:
-            address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-            builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        return builder.sign(signer, hashes.SHA256())
-
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    paths = directory / "ca.pem", directory / "server.pem", directory / "server.key"
-    pem = serialization.Encoding.PEM
-    paths[0].write_bytes(certificate("Test CA", "Test CA", ca_key, ca_key, True).public_bytes(pem))
-    paths[1].write_bytes(certificate("127.0.0.1", "Test CA", key, ca_key, False).public_bytes(pem))
-    paths[2].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    return paths

@@ -31,11 +31,11 @@ from dynamics_365_client import (
     Reply,
     Simulator,
     crm,
-    make_certificates,
     process,
     running,
-    wait_until,
 )
+from support.tls import Authority
+from support.waiting import wait_until
 
 CLIENT = Path(__file__).resolve().parent / "dynamics_web_api"
 __all__ = ["crm", "process"]  # fixtures
@@ -71,7 +71,7 @@ def test_token_expires_and_the_challenge_names_the_authority(crm: Simulator) -> 
     assert (token["token_type"], token["expires_in"]) == ("Bearer", 1)
     crm.token = token["access_token"]
     assert crm.call("GET", "WhoAmI").status == 200
-    wait_until(lambda: crm.call("GET", "WhoAmI").status == 401, "expiry of the token")
+    wait_until(lambda: crm.call("GET", "WhoAmI").status == 401, DEADLINE, "expiry of the token")
     reply = crm.call("GET", "WhoAmI")
     assert reply.headers["www-authenticate"].startswith("Bearer authorization_uri=")
     assert reply.raw == b""
@@ -479,6 +479,14 @@ def test_filter_keeps_the_rows_it_names(crm: Simulator, condition: str, names: s
     assert "".join(row["name"] for row in found) == names
 
 
+def test_long_filters_are_read_and_deep_ones_refused(crm: Simulator) -> None:
+    crm.opportunity(name="n599")
+    condition = " or ".join(f"name eq 'n{number}'" for number in range(600))
+    assert len(crm.get(f"opportunities?$select=name&$filter={condition}")["value"]) == 1
+    reply = crm.call("GET", f"opportunities?$filter={'(' * 60}name eq 'x'{')' * 60}")
+    assert (reply.status, reply.code) == (400, "0x80060888")
+
+
 def test_pages_follow_links_built_from_the_host_header(crm: Simulator) -> None:
     for number in range(7):
         crm.opportunity(name=f"o{number}", closeprobability=number % 2)
@@ -598,7 +606,7 @@ def test_delta_link_expires(crm: Simulator) -> None:
     crm.opportunity()
     link = crm.get("opportunities", Prefer="odata.track-changes")["@odata.deltaLink"].removeprefix(crm.url + API)
     crm.set(delta_token_lifetime_seconds=0.0)
-    wait_until(lambda: crm.call("GET", link).status == 400, "expiry of the delta link")
+    wait_until(lambda: crm.call("GET", link).status == 400, DEADLINE, "expiry of the delta link")
     assert crm.call("GET", link).code == "0x80044352"
     crm.set(expired_delta_status=410, expired_delta_code="")
     assert (crm.call("GET", link).status, crm.call("GET", link).code) == (410, "")
@@ -786,12 +794,18 @@ def install_client(fallback: Path) -> Path:
 
 @pytest.mark.skipif(shutil.which("npm") is None, reason="node and npm are not installed")
 def test_independent_client_understands_the_simulator_over_tls(tmp_path: Path) -> None:
-    ca, certificate, key = make_certificates(tmp_path)
+    authority = Authority(tmp_path / "tls")
+    server = authority.issue("server")
     client = install_client(tmp_path / "npm")
-    context = ssl.create_default_context(cafile=str(ca))
-    with running(tmp_path, "--cert", str(certificate), "--key", str(key), context=context) as simulator:
+    context = ssl.create_default_context(cafile=str(authority.cert))
+    with running(tmp_path, "--cert", str(server.cert), "--key", str(server.key), context=context) as simulator:
         token = simulator.ask_token().json["access_token"]
-        environment = {**without_proxies(), "BASE_URL": simulator.url, "TOKEN": token, "NODE_EXTRA_CA_CERTS": str(ca)}
+        environment = {
+            **without_proxies(),
+            "BASE_URL": simulator.url,
+            "TOKEN": token,
+            "NODE_EXTRA_CA_CERTS": str(authority.cert),
+        }
         command = ["node", "check.js"]
         run = subprocess.run(command, cwd=client, env=environment, capture_output=True, text=True, timeout=120)
     steps = re.findall(r"^    async (\w+)\(\)", (CLIENT / "check.js").read_text(), re.MULTILINE)

@@ -21,11 +21,11 @@ from dynamics_365_client import (
     Reply,
     Simulator,
     crm,
-    make_certificates,
     process,
     running,
     settled,
 )
+from support.tls import Authority
 
 CONTRACTS = "http://schemas.microsoft.com/xrm/2011/Contracts"
 __all__ = ["crm", "process"]  # fixtures
@@ -249,12 +249,13 @@ def test_wrong_step_is_refused(crm: Simulator, change: dict[str, Any], status: i
 
 
 def test_webhooks_trust_the_given_authority_only(tmp_path: Path) -> None:
-    ca, certificate, key = make_certificates(tmp_path)
+    authority = Authority(tmp_path / "tls")
+    server = authority.issue("receiver")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(server.cert, server.key)
     receiver = Receiver(context)
     try:
-        for number, (options, state) in enumerate([(("--ca", str(ca)), "delivered"), ((), "offline")]):
+        for number, (options, state) in enumerate([(("--ca", str(authority.cert)), "delivered"), ((), "offline")]):
             directory = tmp_path / str(number)
             directory.mkdir()
             with running(directory, *options) as simulator:

@@ -69,6 +69,7 @@ __all__ = [
 ]
 
 REQUEST_MAX = 128 * 1024 * 1024
+URL_MAX = 32 * 1024
 
 
 class Simulator:
@@ -410,7 +411,7 @@ async def serve(simulator: Simulator) -> None:
         loop.add_signal_handler(number, stop.set)
     await simulator.deliveries.start(options.ca)
     await simulator.started()
-    runner = web.AppRunner(simulator.application(), access_log=None)
+    runner = web.AppRunner(simulator.application(), access_log=None, max_line_size=URL_MAX)
     await runner.setup()
     await web.SockSite(runner, listener, ssl_context=context).start()
     if options.port_file:

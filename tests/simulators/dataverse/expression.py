@@ -29,6 +29,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 COMPARISONS = ("eq", "ne", "gt", "ge", "lt", "le")
+NESTING_MAX = 50
 FUNCTIONS = ("contains", "startswith", "endswith")
 
 Reader = Callable[[str], Any]  # gives the value at a property path; raises ServiceError for an unknown one
@@ -87,26 +88,31 @@ class _Parser:
             self._tokens.append((match.lastgroup, match.group(match.lastgroup)))
             position = match.end()
         self._next = 0
+        self._depth = 0
 
     def disjunction(self) -> Node:
-        node = self._conjunction()
+        self._depth += 1
+        if self._depth > NESTING_MAX:
+            raise errors.query_syntax(f"The filter is nested deeper than {NESTING_MAX} levels.")
+        nodes = [self._conjunction()]
         while self._take("name", "or"):
-            node = Call("or", (node, self._conjunction()))
-        return node
+            nodes.append(self._conjunction())
+        self._depth -= 1
+        return nodes[0] if len(nodes) == 1 else Call("or", tuple(nodes))
 
     def expect_end(self) -> None:
         if self._next != len(self._tokens):
             raise self._fault()
 
     def _conjunction(self) -> Node:
-        node = self._negation()
+        nodes = [self._negation()]
         while self._take("name", "and"):
-            node = Call("and", (node, self._negation()))
-        return node
+            nodes.append(self._negation())
+        return nodes[0] if len(nodes) == 1 else Call("and", tuple(nodes))
 
     def _negation(self) -> Node:
         if self._take("name", "not"):
-            return Call("not", (self._negation(),))
+            return Call("not", (self._comparison(),))
         return self._comparison()
 
     def _comparison(self) -> Node:
