@@ -59,8 +59,7 @@ if(TANDEM_HARDENING)
       LINKER:-z,relro
       LINKER:-z,now
       LINKER:-z,noexecstack
-      LINKER:-z,nodlopen
-      LINKER:--as-needed)
+      LINKER:-z,nodlopen)
     tandem_harden_link("${flag}")
   endforeach()
 
