@@ -418,7 +418,7 @@ def test_key_values_are_unique_and_free_again_after_deletion(crm: Simulator) -> 
 
 
 def test_loser_of_two_upserts_of_a_new_key_gets_a_duplicate_key(crm: Simulator) -> None:
-    crm.set(upsert_race_window_ms=300)
+    crm.set(upsert_race_window_ms=1000)
     replies: list[Reply] = []
     body = {"name": "x"}
     threads = [
@@ -737,7 +737,7 @@ def test_execution_time_is_limited(crm: Simulator) -> None:
 
 
 def test_concurrency_is_limited(crm: Simulator) -> None:
-    crm.set(limit_concurrency=2, request_duration_ms=400)
+    crm.set(limit_concurrency=2, request_duration_ms=1000)
     replies: list[Reply] = []
     threads = [threading.Thread(target=lambda: replies.append(crm.call("GET", "WhoAmI"))) for _ in range(4)]
     for thread in threads:
