@@ -7,6 +7,7 @@ also after Ctrl-C. What a test writes is its own: topics below a prefix, a datab
 from __future__ import annotations
 
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from support.topics import Topics  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Ended by a deadline, a run stops what it started as it does on Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     config.addinivalue_line("markers", "asan: runs our programs, and is run again with those that AddressSanitizer watches")
 
 

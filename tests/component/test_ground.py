@@ -6,6 +6,8 @@ import os
 import signal
 import ssl
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import psycopg2
@@ -17,6 +19,7 @@ from support.kafka import Broker
 from support.ports import free_ports
 from support.postgres import Cluster, Database
 from support.process import Program
+from support.simulators import AdminError, Simulator
 from support.tls import Authority
 from support.topics import Topics
 from support.waiting import wait_until
@@ -178,6 +181,28 @@ def test_program_that_ends_too_early_fails_the_wait_at_once(fake_program: Progra
         program.kill()
         with pytest.raises(AssertionError, match=r"ended \(-9\) before 'never'"):
             program.wait_for("never", deadline=30)
+
+
+@pytest.mark.parametrize("name", ["partner_center", "dynamics_365"])
+def test_simulator_tells_what_it_was_asked_and_fails_on_demand(name: str, request: pytest.FixtureRequest) -> None:
+    simulator: Simulator = request.getfixturevalue(name)
+    context = ssl.create_default_context(cafile=str(request.getfixturevalue("authority").cert))
+    simulator.fault("status", method="GET", path="/nowhere", status=503)
+    statuses = []
+
+    for _ in range(2):
+        try:
+            urllib.request.urlopen(f"{simulator.url}/nowhere", timeout=10, context=context).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            statuses.append(error.code)
+
+    assert statuses[0] == 503 and len(statuses) == 2 and statuses[1] != 503
+    assert [entry["status"] for entry in simulator.journal(method="GET", path="/nowhere")] == statuses
+    simulator.clear_journal()
+    assert simulator.journal() == []
+    with pytest.raises(AdminError, match="404"):
+        simulator.admin("GET", "/_sim/misspelt")
 
 
 def test_free_ports_are_different() -> None:
