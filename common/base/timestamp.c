@@ -35,6 +35,13 @@ static int64_t floor_divide(int64_t a, int64_t b)
     return a / b - (a % b < 0 ? 1 : 0);
 }
 
+/* What floor_divide() leaves: never negative. (Multiplying back could overflow.) */
+static int floor_rest(int64_t a, int b)
+{
+    int64_t rest = a % b;
+    return (int)(rest < 0 ? rest + b : rest);
+}
+
 /* Days before 1 January of a year, counted from 1 January of year 1. */
 static int64_t days_before_year(int64_t year)
 {
@@ -224,7 +231,7 @@ bool timestamp_parse_ms_json(const char *string, struct timestamp *ret_timestamp
 char *timestamp_format(struct timestamp timestamp, int digits, char out[static TIMESTAMP_TEXT_SIZE])
 {
     int64_t days = floor_divide(timestamp.seconds, DAY_SECONDS);
-    int second_of_day = (int)(timestamp.seconds - days * DAY_SECONDS);
+    int second_of_day = floor_rest(timestamp.seconds, DAY_SECONDS);
     struct civil civil = civil_from_days(days);
     int used = snprintf(out, TIMESTAMP_TEXT_SIZE, "%04lld-%02d-%02dT%02d:%02d:%02d", (long long)civil.year, civil.month,
                         civil.day, second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
@@ -254,8 +261,10 @@ int timestamp_compare(struct timestamp a, struct timestamp b)
 
 struct timestamp timestamp_from_ms(int64_t ms)
 {
-    int64_t seconds = floor_divide(ms, 1000);
-    return (struct timestamp){.seconds = seconds, .nanoseconds = (int32_t)(ms - seconds * 1000) * NANOSECONDS_PER_MS};
+    return (struct timestamp){
+        .seconds = floor_divide(ms, 1000),
+        .nanoseconds = floor_rest(ms, 1000) * NANOSECONDS_PER_MS,
+    };
 }
 
 int64_t timestamp_to_ms(struct timestamp timestamp)
