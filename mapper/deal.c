@@ -1,0 +1,239 @@
+#include "mapper/deal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/text.h"
+#include "common/base/timestamp.h"
+#include "common/base/uuid.h"
+#include "common/messages/record.h"
+
+#define MEMBER(name_, kind_, required_)                                                                     \
+    {                                                                                                       \
+        .name = #name_, .kind = (kind_), .offset = offsetof(struct deal, name_), .is_required = (required_) \
+    }
+
+const struct member DEAL_MEMBERS[] = {
+    MEMBER(key, MEMBER_TEXT, true),
+    MEMBER(alias, MEMBER_TEXT, false),
+    MEMBER(referral_id, MEMBER_TEXT, false),
+    MEMBER(engagement_id, MEMBER_TEXT, false),
+    MEMBER(crm_id, MEMBER_TEXT, false),
+    MEMBER(gone_partner_center, MEMBER_TEXT, false),
+    MEMBER(gone_crm, MEMBER_TEXT, false),
+    MEMBER(rules_version, MEMBER_TEXT, false),
+    MEMBER(next_number, MEMBER_INTEGER, true),
+    MEMBER(conflict_rounds, MEMBER_INTEGER, false),
+    MEMBER(seen_partner_center, MEMBER_OBJECT, false),
+    MEMBER(seen_crm, MEMBER_OBJECT, false),
+    MEMBER(base_partner_center, MEMBER_OBJECT, true),
+    MEMBER(base_crm, MEMBER_OBJECT, true),
+    MEMBER(pending, MEMBER_OBJECT, false),
+    MEMBER(parked, MEMBER_OBJECT, true),
+    MEMBER(problems, MEMBER_OBJECT, true),
+    MEMBER(refused, MEMBER_OBJECT, false),
+    MEMBER(causes, MEMBER_ARRAY, true),
+};
+const size_t DEAL_MEMBER_COUNT = ARRAY_LENGTH(DEAL_MEMBERS);
+
+int deal_init(struct deal *deal, const char *key, struct error *err)
+{
+    *deal = (struct deal){
+        .key = text_copy(key),
+        .next_number = 1,
+        .base_partner_center = json_object(),
+        .base_crm = json_object(),
+        .parked = json_object(),
+        .problems = json_object(),
+        .causes = json_array(),
+    };
+    if (deal->key == NULL || deal->base_partner_center == NULL || deal->base_crm == NULL || deal->parked == NULL ||
+        deal->problems == NULL || deal->causes == NULL) {
+        deal_done(deal);
+        return error_no_memory(err);
+    }
+    return 0;
+}
+
+int deal_read(const char *bytes, size_t length, struct deal *ret_deal, struct error *err)
+{
+    return message_read(DEAL_MEMBERS, DEAL_MEMBER_COUNT, bytes, length, ret_deal, err);
+}
+
+char *deal_write(const struct deal *deal, size_t *ret_length)
+{
+    return message_write(DEAL_MEMBERS, DEAL_MEMBER_COUNT, deal, ret_length);
+}
+
+void deal_done(struct deal *deal)
+{
+    message_done(DEAL_MEMBERS, DEAL_MEMBER_COUNT, deal);
+}
+
+json_t *deal_seen(const struct deal *deal, enum side side)
+{
+    return side == SIDE_CRM ? deal->seen_crm : deal->seen_partner_center;
+}
+
+json_t *deal_base(const struct deal *deal, enum side side)
+{
+    return side == SIDE_CRM ? deal->base_crm : deal->base_partner_center;
+}
+
+json_t *deal_values(const struct deal *deal, enum side side)
+{
+    return json_object_get(deal_seen(deal, side), "values");
+}
+
+static const char *main_role(enum side side)
+{
+    return side == SIDE_CRM ? "crm" : "own";
+}
+
+json_t *deal_document(const struct deal *deal, enum side side)
+{
+    json_t *documents = json_object_get(deal_seen(deal, side), "documents");
+    const char *id;
+    json_t *document;
+
+    json_object_foreach (documents, id, document) {
+        if (text_equal(json_text_of(document, "role"), main_role(side)))
+            return document;
+    }
+    return NULL;
+}
+
+const char *deal_changed_at(const struct deal *deal, enum side side)
+{
+    return json_text_of(deal_document(deal, side), "changed_at");
+}
+
+/* <0, 0, >0; a version that cannot be read as number or time counts as another text, so as newer. */
+static int compare_versions(const char *a, const char *b)
+{
+    struct decimal number_a, number_b;
+    struct timestamp time_a, time_b;
+
+    if (decimal_parse(a, strlen(a), &number_a) && decimal_parse(b, strlen(b), &number_b))
+        return decimal_compare(&number_a, &number_b);
+    if (timestamp_parse(a, true, &time_a) && timestamp_parse(b, true, &time_b))
+        return timestamp_compare(time_a, time_b);
+    return strcmp(a, b) == 0 ? 0 : 1;
+}
+
+/* SHA-256 of the document's canonical text: tells other content of the same version. */
+static int digest_of(const json_t *document, char out[static SHA256_HEX_SIZE], struct error *err)
+{
+    size_t length;
+    char *canonical = json_write(json_object_get(document, "body"), true, &length);
+
+    if (canonical == NULL)
+        return error_no_memory(err);
+    sha256_hex(canonical, length, out);
+    free(canonical);
+    return 0;
+}
+
+static enum deal_news judge(const json_t *known, const json_t *document, const char *digest)
+{
+    const char *old_version = json_text_of(known, "version");
+    const char *new_version = json_text_of(document, "version");
+    int order;
+
+    if (known == NULL || old_version == NULL || new_version == NULL)
+        return DEAL_NEWER;
+    order = compare_versions(new_version, old_version);
+    if (order < 0)
+        return DEAL_OLDER;
+    if (order > 0)
+        return DEAL_NEWER;
+    return text_equal(json_text_of(known, "digest"), digest) ? DEAL_SAME : DEAL_NEWER;
+}
+
+/* Raw value of a path in the document it belongs to: an exact copy, null for what is not there. */
+static json_t *raw_value(enum side side, const char *path, const json_t *body)
+{
+    const char *inner = rule_path_is_of_microsoft(path) ? strchr(path, '.') + 1 : path;
+    json_t *value = json_at(body, inner, side == SIDE_PARTNER_CENTER);
+
+    return value == NULL ? json_null() : json_deep_copy(value);
+}
+
+static bool is_microsofts(const json_t *document)
+{
+    const char *organization = json_text_of(json_object_get(document, "body"), "organizationId");
+
+    return text_equal(json_text_of(document, "role"), "related") && organization != NULL &&
+           text_equal_ignoring_case(organization, "msft");
+}
+
+static bool path_reads(enum side side, const char *path, const json_t *document)
+{
+    if (side == SIDE_PARTNER_CENTER && rule_path_is_of_microsoft(path))
+        return is_microsofts(document);
+    return text_equal(json_text_of(document, "role"), main_role(side));
+}
+
+static int take_values(json_t *values, const struct rules *rules, enum side side, const json_t *document,
+                       struct error *err)
+{
+    const json_t *body = json_object_get(document, "body");
+
+    for (size_t i = 0; i < rules->path_count[side]; i++) {
+        const char *path = rules->paths[side][i];
+        if (path_reads(side, path, document) && json_object_set_new(values, path, raw_value(side, path, body)) < 0)
+            return error_no_memory(err);
+    }
+    return 0;
+}
+
+static int take_document(json_t *documents, const json_t *document, const char *digest, struct error *err)
+{
+    json_t *known = json_pack("{s:s?, s:s?, s:s?, s:s?, s:s}", "role", json_text_of(document, "role"), "version",
+                              json_text_of(document, "version"), "etag", json_text_of(document, "etag"), "changed_at",
+                              json_text_of(document, "changed_at"), "digest", digest);
+
+    if (json_object_set_new(documents, json_text_of(document, "id"), known) < 0)
+        return error_no_memory(err);
+    return 0;
+}
+
+static int make_seen(struct deal *deal, enum side side, struct error *err)
+{
+    json_t **seen = side == SIDE_CRM ? &deal->seen_crm : &deal->seen_partner_center;
+
+    if (*seen == NULL)
+        *seen = json_pack("{s:{}, s:{}}", "documents", "values");
+    return *seen == NULL ? error_no_memory(err) : 0;
+}
+
+int deal_see(struct deal *deal, const struct rules *rules, enum side side, const json_t *documents,
+             enum deal_news *ret_news, struct error *err)
+{
+    enum deal_news news = DEAL_OLDER;
+    char digest[SHA256_HEX_SIZE];
+
+    if (make_seen(deal, side, err) < 0)
+        return -1;
+    for (size_t i = 0; i < json_array_size(documents); i++) {
+        const json_t *document = json_array_get(documents, i);
+        const char *id = json_text_of(document, "id");
+        json_t *known_documents = json_object_get(deal_seen(deal, side), "documents");
+        enum deal_news one;
+
+        if (id == NULL || json_object_get(document, "body") == NULL)
+            continue;
+        if (digest_of(document, digest, err) < 0)
+            return -1;
+        one = judge(json_object_get(known_documents, id), document, digest);
+        if (one > news)
+            news = one;
+        if (one != DEAL_NEWER)
+            continue;
+        if (take_document(known_documents, document, digest, err) < 0 ||
+            take_values(deal_values(deal, side), rules, side, document, err) < 0)
+            return -1;
+    }
+    *ret_news = news;
+    return 0;
+}

@@ -1,0 +1,71 @@
+/* The mapper's state of one deal, as it stands in the compacted topic `deals`.
+ *
+ * A plain value with owned members; read and written by the table of its members. No decision is taken here (merge.h).
+ * Pure.
+ *
+ * Each side keeps what was last seen of it:
+ *   {"documents": {id: {"role", "version", "etag", "changed_at", "digest"}}, "values": {path: raw value}}
+ * and its base: {field: value}, the value it had when both sides last agreed. */
+#ifndef TANDEM_MAPPER_DEAL_H
+#define TANDEM_MAPPER_DEAL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "common/messages/codec.h"
+#include "mapper/rules.h"
+
+struct deal {
+    char *key;
+    char *alias;       /* the deal lives on under this key; nothing else is kept then */
+    char *referral_id; /* ours */
+    char *engagement_id;
+    char *crm_id;
+    char *gone_partner_center; /* why the record is not there ("deleted", "not_found", "forbidden"); NULL: it is */
+    char *gone_crm;
+    char *rules_version;     /* of the last merge */
+    int64_t next_number;     /* of the next decision, from 1 */
+    int64_t conflict_rounds; /* conflicts in a row without a fresh record */
+    json_t *seen_partner_center;
+    json_t *seen_crm;
+    json_t *base_partner_center;
+    json_t *base_crm;
+    json_t *pending;  /* the decision under way, as sent; NULL: none */
+    json_t *parked;   /* policy manual: {field: {"partner_center", "crm"}} */
+    json_t *problems; /* {field: message}: values that cannot be mapped */
+    json_t *refused;  /* the last refused write: {"decision", "target", "write", "code", "message"}; NULL: none */
+    json_t *causes;   /* of records noted while a decision is under way */
+};
+
+extern const struct member DEAL_MEMBERS[];
+extern const size_t DEAL_MEMBER_COUNT;
+
+/* A deal nothing is known of yet. */
+int deal_init(struct deal *deal, const char *key, struct error *err) TANDEM_MUST_CHECK;
+int deal_read(const char *bytes, size_t length, struct deal *ret_deal, struct error *err) TANDEM_MUST_CHECK;
+char *deal_write(const struct deal *deal, size_t *ret_length);
+void deal_done(struct deal *deal);
+
+json_t *deal_seen(const struct deal *deal, enum side side); /* borrowed; NULL: never seen */
+json_t *deal_base(const struct deal *deal, enum side side); /* borrowed, never NULL after deal_init/deal_read */
+/* Raw values by path of a side; borrowed, NULL: never seen. */
+json_t *deal_values(const struct deal *deal, enum side side);
+/* The main document of a side ("own" or "crm"); borrowed, NULL: never seen. */
+json_t *deal_document(const struct deal *deal, enum side side);
+/* RFC 3339 or NULL; when the side's main document was last changed. */
+const char *deal_changed_at(const struct deal *deal, enum side side);
+
+enum deal_news {
+    DEAL_OLDER, /* nothing in the documents is newer than what is known */
+    DEAL_SAME,  /* the same version again */
+    DEAL_NEWER
+};
+
+/* Takes over what is newer in the documents (array as in messages/record.h), document by document (rule "order").
+ * Versions: whole numbers compare as numbers, times as times; the same time with other content counts as newer. */
+int deal_see(struct deal *deal, const struct rules *rules, enum side side, const json_t *documents,
+             enum deal_news *ret_news, struct error *err) TANDEM_MUST_CHECK;
+
+#endif

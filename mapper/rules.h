@@ -1,0 +1,94 @@
+/* The rules of one deployment: who takes part, how records pair, which fields are kept the same and how.
+ *
+ * Read from YAML and checked completely at load; afterwards immutable and usable from any thread. Knows the shapes of the
+ * rule language and nothing of deals (deal.h), of merging (merge.h) or of any system's requests. Pure.
+ *
+ * A field has a value on each side: with one path what stands there; with several paths an array of their values. At
+ * Partner Center an absent or null value is unknown (NULL), not empty: nulls there never mean "delete". In the CRM null
+ * is a value (a cleared column); only a column that was not read is unknown. A side without a path has the value null:
+ * what goes to the other side is then a constant of the transform. */
+#ifndef TANDEM_MAPPER_RULES_H
+#define TANDEM_MAPPER_RULES_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "common/base/diagnostic.h"
+#include "common/base/error.h"
+
+enum side { SIDE_PARTNER_CENTER, SIDE_CRM, SIDE_COUNT };
+
+enum rule_policy {
+    POLICY_PARTNER_CENTER,
+    POLICY_CRM,
+    POLICY_LATEST, /* the side that was changed last; Partner Center if at the same time */
+    POLICY_MANUAL  /* nothing is written, both values are kept until somebody settles it */
+};
+
+enum { RULE_PATHS_MAX = 8, RULE_FIELDS_MAX = 200 };
+
+struct transform;
+
+struct rule_field {
+    char *name;
+    char *paths[SIDE_COUNT][RULE_PATHS_MAX];
+    size_t path_count[SIDE_COUNT];
+    /* By the side that is written: */
+    bool is_written_on_create[SIDE_COUNT];
+    bool is_written_on_update[SIDE_COUNT];
+    bool is_required_on_create[SIDE_COUNT];  /* without a value the record is not created */
+    struct transform *transform[SIDE_COUNT]; /* towards that side; NULL: as it is */
+    enum rule_policy policy;
+    struct position position; /* in the rule file */
+};
+
+struct rules {
+    char *version;                  /* SHA-256 of the file, first 16 digits: stamped on every decision */
+    char *crm;                      /* "dynamics-365", "salesforce" */
+    char *record_type;              /* "opportunity" */
+    char *identifier_column;        /* in the CRM, holds the referral's id; its alternate key */
+    char *sync_column;              /* in the CRM, the seller's switch */
+    char *audit_column;             /* in the CRM, text and marker of our last write; NULL: none */
+    bool link_waits_for_acceptance; /* the CRM record's id goes to the referral only once it is Active */
+    json_t *select[SIDE_COUNT];     /* {path: [values]}: all must hold for a new deal to take part */
+    json_t *is_closed[SIDE_COUNT];  /* {path: [values]}: the record is closed when one holds */
+    json_t *lookups;                /* as in messages/decision.h */
+    struct rule_field *fields;
+    size_t field_count;
+    /* Every path anything above reads, once each, sorted; also "id", "engagementId", "externalReferenceId", "status" and
+     * "substatus" of Partner Center's side. */
+    char **paths[SIDE_COUNT];
+    size_t path_count[SIDE_COUNT];
+};
+
+/* NULL on failure, with all errors in `diagnostics`. `source` from diagnostics_add_source(). */
+struct rules *rules_load(struct diagnostics *diagnostics, const struct source *source);
+void rules_free(struct rules *rules); /* accepts NULL */
+
+const char *side_name(enum side side); /* "partner-center", "crm" */
+static inline enum side side_other(enum side side)
+{
+    return side == SIDE_CRM ? SIDE_PARTNER_CENTER : SIDE_CRM;
+}
+
+/* Does a path of Partner Center's side belong to Microsoft's referral of the engagement ("microsoft.status")? */
+bool rule_path_is_of_microsoft(const char *path);
+
+/* The field's value from raw values by path ({path: value}, absent = not read); new reference, NULL: unknown. */
+json_t *rule_field_value(const struct rule_field *field, enum side side, const json_t *values);
+/* The value as it would stand on `target`, from the other side's `value`. 0 with a new reference, or with NULL when
+ * there is nothing to write (a condition does not hold, a lookup table says leave it); -1 ERROR_POISON
+ * "rules.unmappable" when the value cannot be mapped: the message names field and path, and of the value only what is
+ * not personal (words of value tables, numbers). */
+int rule_field_map(const struct rules *rules, const struct rule_field *field, enum side target, const json_t *value,
+                   json_t **ret_value, struct error *err) TANDEM_MUST_CHECK;
+/* Puts a value of `side` under its path(s) into a write object ({path: value}). */
+int rule_field_spread(const struct rule_field *field, enum side side, const json_t *value, json_t *write)
+    TANDEM_MUST_CHECK;
+
+/* Do the conditions ({path: [values]}) hold for raw values by path? `all`: every one, else at least one. A missing
+ * `conditions` holds for `all` and does not for one. */
+bool rules_hold(const json_t *conditions, const json_t *values, bool all);
+
+#endif

@@ -1,0 +1,36 @@
+/* Field by field: which side moved, who wins, what has to be written where.
+ *
+ * The rules "moved", "agree", the policies and "metadata" of the merge; fields on which both sides agree get their new
+ * base here. Does not know decisions under way, creation or linking (merge.h). Pure. */
+#ifndef TANDEM_MAPPER_SETTLE_H
+#define TANDEM_MAPPER_SETTLE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "common/base/error.h"
+#include "mapper/deal.h"
+#include "mapper/rules.h"
+
+struct settlement {
+    json_t *fields[SIDE_COUNT]; /* by target: [{"name", "old", "new", "from"}] */
+    json_t *write[SIDE_COUNT];  /* by target: {path: value} */
+    json_t *conflicts;          /* [{"name", "partner_center", "crm", "policy", "winner"}] */
+    const char *held_back;      /* why a moved field was not written: "partner_center_closed", "crm_closed", "manual",
+                                   "unmappable"; NULL: none was */
+    bool has_problem;           /* a value that cannot be mapped, not told before */
+    struct error problem;
+};
+
+int settlement_init(struct settlement *settlement, struct error *err) TANDEM_MUST_CHECK;
+void settlement_done(struct settlement *settlement);
+
+/* For a deal with both sides seen. */
+int settle_updates(struct deal *deal, const struct rules *rules, struct settlement *settlement, struct error *err)
+    TANDEM_MUST_CHECK;
+/* For a record to be created on `target` from what is known of the other side. A required field without a value, or one
+ * that cannot be mapped, is a problem and nothing must be created. */
+int settle_creation(struct deal *deal, const struct rules *rules, enum side target, struct settlement *settlement,
+                    struct error *err) TANDEM_MUST_CHECK;
+
+#endif
