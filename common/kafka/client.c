@@ -16,6 +16,7 @@ enum {
     ERRSTR_SIZE = 256,
     NUMBER_SIZE = 24,
     SECRET_BYTES_MAX = 64 * 1024,
+    SOCKET_MS = 10000, /* socket.timeout.ms below */
     SECOND_MS = 1000,
     MINUTE_MS = 60 * 1000
 };
@@ -216,6 +217,9 @@ static const struct role_property DEFAULTS[] = {
     {ROLE_CONSUMES, "queued.max.messages.kbytes", "16384"},
     {ROLE_CONSUMES, "fetch.max.bytes", "8388608"},
     {ROLE_CONSUMES, "fetch.queue.backoff.ms", "10"},
+    /* A partition that is resumed waits for the request that is out, which the broker holds back for so long when there is
+     * nothing new elsewhere. */
+    {ROLE_CONSUMES, "fetch.wait.max.ms", "50"},
     {ROLE_CONSUMES, "fetch.error.backoff.ms", "100"},
 };
 
@@ -333,10 +337,13 @@ static int set_role(rd_kafka_conf_t *conf, const struct kafka_settings *settings
         set(conf, "client.id", instance ? instance : "tandem", err) < 0)
         return -1;
     if (role == KAFKA_TRANSACTIONAL) {
-        /* A message must not outlive its transaction: librdkafka refuses a longer message timeout. */
+        int64_t timeout_ms = settings->transaction_timeout_ms;
+
+        /* Neither a message nor a request may outlive its transaction: librdkafka refuses longer time-outs. */
         return set(conf, "transactional.id", identity, err) < 0 ||
-                       set_number(conf, "transaction.timeout.ms", settings->transaction_timeout_ms, err) < 0 ||
-                       set_number(conf, "message.timeout.ms", settings->transaction_timeout_ms, err) < 0
+                       set_number(conf, "transaction.timeout.ms", timeout_ms, err) < 0 ||
+                       set_number(conf, "message.timeout.ms", timeout_ms, err) < 0 ||
+                       set_number(conf, "socket.timeout.ms", timeout_ms < SOCKET_MS ? timeout_ms : SOCKET_MS, err) < 0
                    ? -1
                    : 0;
     }
