@@ -60,8 +60,9 @@ const struct config_key KAFKA_KEYS[] = {
      .default_text = "10s",
      .min = 1 * SECOND_MS,
      .max = 15 * MINUTE_MS,
-     .help = "The brokers end the transaction of a crashed mapper after so long; until then its readers wait. At most the "
-             "brokers' transaction.max.timeout.ms."},
+     .help =
+         "The brokers end the transaction of a crashed mapper after so long; until then its readers wait. At most the "
+         "brokers' transaction.max.timeout.ms."},
     {.name = "properties",
      .type = CONFIG_MAP,
      .offset = offsetof(struct kafka_settings, properties),

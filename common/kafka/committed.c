@@ -6,11 +6,7 @@
 #include "common/kafka/queue.h"
 #include "common/runtime/log.h"
 
-enum {
-    REQUEST_TIMEOUT_MS = 5000,
-    REPEAT_DELAY_MS = 50,
-    ERRSTR_SIZE = 256
-};
+enum { REQUEST_TIMEOUT_MS = 5000, REPEAT_DELAY_MS = 50, ERRSTR_SIZE = 256 };
 
 struct committed_lookup {
     rd_kafka_t *client;

@@ -46,9 +46,9 @@ struct consumer {
     bool is_stopped;
     bool has_failed;
     bool is_closing;
-    bool is_committing;      /* a commit is under way */
+    bool is_committing;       /* a commit is under way */
     bool is_proof_committing; /* and it was sent after membership became doubtful */
-    bool is_doubtful;        /* we were asleep longer than the session lasts: a commit has to prove that we are a member */
+    bool is_doubtful; /* we were asleep longer than the session lasts: a commit has to prove that we are a member */
     int64_t last_turn_ms;
     int64_t next_commit_ms;
     struct metric *consumed_metric;
@@ -286,8 +286,7 @@ static void on_starts_found(void *arg, const rd_kafka_topic_partition_list_t *st
     consumer->is_doubtful = false;
     regulate_all(consumer);
     for (size_t k = 0; consumer->callbacks.on_assigned && k < consumer->partition_count; k++)
-        consumer->callbacks.on_assigned(consumer->arg, consumer->partitions[k].topic,
-                                        consumer->partitions[k].number);
+        consumer->callbacks.on_assigned(consumer->arg, consumer->partitions[k].topic, consumer->partitions[k].number);
     log_info("kafka.assigned", LOG_TEXT("group", consumer->group_id),
              LOG_INTEGER("partitions", consumer->partition_count));
 }
@@ -496,16 +495,14 @@ int consumer_new(struct loop *loop, const struct kafka_settings *settings, const
     consumer->window = options->window > 0 ? options->window : 1;
     consumer->commit_interval_ms = options->commit_interval_ms;
     consumer->last_turn_ms = clock_monotonic_ms();
-    consumer->consumed_metric = metrics_declare(METRIC_COUNTER, "tandem_kafka_consumed_total", "topic",
-                                                "Messages handed out.");
-    consumer->rebalance_series =
-        metrics_series(metrics_declare(METRIC_COUNTER, "tandem_kafka_rebalances_total", "group",
-                                       "Times the group gave or took partitions."),
-                       (const char *const[]){options->group, NULL});
-    consumer->unfinished_series =
-        metrics_series(metrics_declare(METRIC_GAUGE, "tandem_kafka_unfinished", "group",
-                                       "Messages handed out whose work is not done."),
-                       (const char *const[]){options->group, NULL});
+    consumer->consumed_metric =
+        metrics_declare(METRIC_COUNTER, "tandem_kafka_consumed_total", "topic", "Messages handed out.");
+    consumer->rebalance_series = metrics_series(metrics_declare(METRIC_COUNTER, "tandem_kafka_rebalances_total",
+                                                                "group", "Times the group gave or took partitions."),
+                                                (const char *const[]){options->group, NULL});
+    consumer->unfinished_series = metrics_series(metrics_declare(METRIC_GAUGE, "tandem_kafka_unfinished", "group",
+                                                                 "Messages handed out whose work is not done."),
+                                                 (const char *const[]){options->group, NULL});
     consumer->group_id = kafka_topic_name(settings, options->group);
     consumer->tick = loop_timer_new(loop, on_tick, consumer);
     if (!consumer->group_id || !consumer->tick) {

@@ -2,9 +2,7 @@
 
 #include "common/kafka/client.h"
 
-enum {
-    FATAL_TEXT_SIZE = 256
-};
+enum { FATAL_TEXT_SIZE = 256 };
 
 static void read_headers(const rd_kafka_message_t *native, struct kafka_message *message)
 {
@@ -92,6 +90,5 @@ bool native_is_fatal(rd_kafka_t *client, const rd_kafka_message_t *native, struc
         err->class = ERROR_FATAL;
     /* Rebalances resolve themselves, and so does this: after too long a pause between two polls librdkafka leaves the
      * group and joins it again. */
-    return err->class != ERROR_TRANSIENT && err->class != ERROR_ABORT &&
-           code != RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED;
+    return err->class != ERROR_TRANSIENT && err->class != ERROR_ABORT && code != RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED;
 }

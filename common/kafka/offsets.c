@@ -2,9 +2,7 @@
 
 #include <stdlib.h>
 
-enum {
-    OFFSETS_FIRST_CAPACITY = 64
-};
+enum { OFFSETS_FIRST_CAPACITY = 64 };
 
 struct offset_entry {
     int64_t offset;

@@ -108,8 +108,7 @@ static void on_report(rd_kafka_t *client, const rd_kafka_message_t *native, void
     struct error err = ERROR_INIT;
 
     /* An error may come with a message that is on all replicas all the same, and the report says so. */
-    if (native->err != RD_KAFKA_RESP_ERR_NO_ERROR &&
-        rd_kafka_message_status(native) != RD_KAFKA_MSG_STATUS_PERSISTED) {
+    if (native->err != RD_KAFKA_RESP_ERR_NO_ERROR && rd_kafka_message_status(native) != RD_KAFKA_MSG_STATUS_PERSISTED) {
         (void)kafka_error(&err, native->err, "delivery");
         end_delivery(delivery, &err);
     } else {
@@ -273,8 +272,8 @@ static int make_handle(struct producer *producer, struct client_handle **ret_han
         (void)error_no_memory(err);
         goto out;
     }
-    if (kafka_client_new(producer->settings, KAFKA_PRODUCER, NULL, producer->instance, prepare, handle,
-                         &handle->client, err) < 0)
+    if (kafka_client_new(producer->settings, KAFKA_PRODUCER, NULL, producer->instance, prepare, handle, &handle->client,
+                         err) < 0)
         goto out;
     for (size_t k = 0; k < producer->topic_count; k++) {
         handle->topics[k] = rd_kafka_topic_new(handle->client, producer->topics[k], NULL);
@@ -379,8 +378,7 @@ static int copy_topics(struct producer *producer, const char *const *topics, str
     if (!producer->topics)
         return error_no_memory(err);
     for (; producer->topic_count < count; producer->topic_count++) {
-        producer->topics[producer->topic_count] =
-            kafka_topic_name(producer->settings, topics[producer->topic_count]);
+        producer->topics[producer->topic_count] = kafka_topic_name(producer->settings, topics[producer->topic_count]);
         if (!producer->topics[producer->topic_count])
             return error_no_memory(err);
     }

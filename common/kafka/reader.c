@@ -6,11 +6,7 @@
 #include "common/kafka/queue.h"
 #include "common/runtime/log.h"
 
-enum {
-    END_REQUEST_TIMEOUT_MS = 5000,
-    END_REPEAT_DELAY_MS = 100,
-    ERRSTR_SIZE = 256
-};
+enum { END_REQUEST_TIMEOUT_MS = 5000, END_REPEAT_DELAY_MS = 100, ERRSTR_SIZE = 256 };
 
 struct reader_partition {
     int32_t number;

@@ -6,18 +6,13 @@
 
 #include "common/runtime/loop.h"
 
-enum {
-    CONFIGS_MAX = 8,
-    NUMBER_SIZE = 24,
-    ERRSTR_SIZE = 256,
-    POLL_MS = 50
-};
+enum { CONFIGS_MAX = 8, NUMBER_SIZE = 24, ERRSTR_SIZE = 256, POLL_MS = 50 };
 
 #define DAYS_30_MS "2592000000"
 #define DAYS_90_MS "7776000000"
-#define DAYS_7_MS "604800000"
-#define DAY_MS "86400000"
-#define HOUR_MS "3600000"
+#define DAYS_7_MS  "604800000"
+#define DAY_MS     "86400000"
+#define HOUR_MS    "3600000"
 
 struct topic_config {
     const char *name;
@@ -27,16 +22,19 @@ struct topic_config {
 
 struct topic_row {
     const char *name;
-    bool is_keyed_by_deal; /* partitions as configured; else one */
+    bool is_keyed_by_deal;                    /* partitions as configured; else one */
     struct topic_config configs[CONFIGS_MAX]; /* up to the first without a name */
 };
 
 /* A changelog is compacted only: "compact,delete" would forget deals. Its deletions stay readable for a week, so that a
  * store that is restored within that time does not miss one; nothing stays longer than a day behind a newer value, which
  * bounds how long deleted personal data live on. */
-#define COMPACTED                                                                                                      \
-    {"cleanup.policy", "compact", true}, {"min.cleanable.dirty.ratio", "0.1", false}, {"segment.ms", HOUR_MS, false},  \
-        {"max.compaction.lag.ms", DAY_MS, false}, {"delete.retention.ms", DAYS_7_MS, false}
+#define COMPACTED                                                                                                     \
+    {"cleanup.policy", "compact", true}, {"min.cleanable.dirty.ratio", "0.1", false}, {"segment.ms", HOUR_MS, false}, \
+        {"max.compaction.lag.ms", DAY_MS, false},                                                                     \
+    {                                                                                                                 \
+        "delete.retention.ms", DAYS_7_MS, false                                                                       \
+    }
 
 static const struct topic_row TOPICS[] = {
     {TOPIC_NOTIFICATIONS, true, {{"cleanup.policy", "delete", true}, {"retention.ms", DAYS_30_MS, false}}},
@@ -49,9 +47,7 @@ static const struct topic_row TOPICS[] = {
     {TOPIC_DEAD_LETTERS, false, {{"cleanup.policy", "delete", true}, {"retention.ms", DAYS_90_MS, false}}},
 };
 
-enum {
-    TOPIC_COUNT = ARRAY_LENGTH(TOPICS)
-};
+enum { TOPIC_COUNT = ARRAY_LENGTH(TOPICS) };
 
 /* For all topics: as large as the clients may write (client.c), and an elected leader has every acknowledged record. */
 static const struct topic_config COMMON[] = {
@@ -238,9 +234,8 @@ static int compare_all_configs(struct check *check, struct error *err)
 static rd_kafka_NewTopic_t *describe_new(const struct check *check, size_t k)
 {
     char unused[ERRSTR_SIZE];
-    rd_kafka_NewTopic_t *topic =
-        rd_kafka_NewTopic_new(check->names[k], wanted_partitions(check, k), (int)check->settings->replication_factor,
-                              unused, sizeof(unused));
+    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(
+        check->names[k], wanted_partitions(check, k), (int)check->settings->replication_factor, unused, sizeof(unused));
 
     if (!topic)
         return NULL;

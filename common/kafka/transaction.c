@@ -35,15 +35,7 @@ enum {
  *
  * STARTING, COMMITTING and ABORTING last as long as a job on the blocking thread; the producer and what the reports fill
  * belong to that thread then. */
-enum state {
-    STARTING,
-    IDLE,
-    OPEN,
-    COMMITTING,
-    ABORTING,
-    ENDED,
-    STATE_COUNT
-};
+enum state { STARTING, IDLE, OPEN, COMMITTING, ABORTING, ENDED, STATE_COUNT };
 
 struct state_row {
     const char *name;
@@ -95,7 +87,7 @@ struct transaction_worker {
     size_t input_count;
     size_t input_topic_count;
     struct committed_lookup *lookup;
-    bool is_restored; /* the owner has loaded the state of all inputs */
+    bool is_restored;   /* the owner has loaded the state of all inputs */
     bool has_to_revoke; /* once the transaction is over */
     bool is_lost;       /* and its offsets could not be committed any more */
 
@@ -342,8 +334,7 @@ static void warm_metadata(const struct transaction_worker *worker)
 
         if (!topic)
             continue;
-        if (rd_kafka_metadata(worker->producer, 0, topic, &metadata, METADATA_TIMEOUT_MS) ==
-            RD_KAFKA_RESP_ERR_NO_ERROR)
+        if (rd_kafka_metadata(worker->producer, 0, topic, &metadata, METADATA_TIMEOUT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
             rd_kafka_metadata_destroy(metadata);
         rd_kafka_topic_destroy(topic);
     }
@@ -947,16 +938,15 @@ static void declare_metrics(struct transaction_worker *worker)
 {
     static const char *const NO_LABELS[] = {NULL};
 
-    worker->transactions_metric = metrics_declare(METRIC_COUNTER, "tandem_kafka_transactions_total", "result",
-                                                  "Transactions by how they ended.");
+    worker->transactions_metric =
+        metrics_declare(METRIC_COUNTER, "tandem_kafka_transactions_total", "result", "Transactions by how they ended.");
     worker->commit_series =
         metrics_series(metrics_declare(METRIC_HISTOGRAM, "tandem_kafka_transaction_seconds", "",
                                        "Time from the first message of a transaction to its commit."),
                        NO_LABELS);
-    worker->records_series =
-        metrics_series(metrics_declare(METRIC_COUNTER, "tandem_kafka_transaction_records_total", "",
-                                       "Messages read in committed transactions."),
-                       NO_LABELS);
+    worker->records_series = metrics_series(metrics_declare(METRIC_COUNTER, "tandem_kafka_transaction_records_total",
+                                                            "", "Messages read in committed transactions."),
+                                            NO_LABELS);
 }
 
 int transaction_worker_new(struct loop *loop, const struct kafka_settings *settings,

@@ -8,12 +8,7 @@
 #include "common/base/text.h"
 #include "tests/component/kafka/driver.h"
 
-enum {
-    WATCH_MS = 10,
-    TEXT_SIZE = 64,
-    COMMIT_INTERVAL_MS = 50,
-    CLOSE_MS = 3000
-};
+enum { WATCH_MS = 10, TEXT_SIZE = 64, COMMIT_INTERVAL_MS = 50, CLOSE_MS = 3000 };
 
 struct run {
     struct driver driver;

@@ -7,10 +7,7 @@
 
 #include "common/base/text.h"
 
-enum {
-    VALUE_SIZE = 128,
-    EXIT_BAD_OPTION = 64
-};
+enum { VALUE_SIZE = 128, EXIT_BAD_OPTION = 64 };
 
 struct term_handler {
     void (*on_term)(void *arg);

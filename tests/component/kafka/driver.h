@@ -15,7 +15,7 @@ struct driver {
     char *property_values[8];
     const char *instance;
     const char *topic;
-    const char *word;      /* meaning depends on the program */
+    const char *word; /* meaning depends on the program */
     long long count;
     long long interval_ms;
     long long window;

@@ -5,11 +5,7 @@
 
 #include "tests/component/kafka/driver.h"
 
-enum {
-    WATCH_MS = 10,
-    TEXT_SIZE = 64,
-    FLUSH_MS = 3000
-};
+enum { WATCH_MS = 10, TEXT_SIZE = 64, FLUSH_MS = 3000 };
 
 struct run {
     struct driver driver;

@@ -6,10 +6,7 @@
 
 #include "tests/component/kafka/driver.h"
 
-enum {
-    TIMEOUT_MS = 20000,
-    REPORT_BYTES_MAX = 64 * 1024
-};
+enum { TIMEOUT_MS = 20000, REPORT_BYTES_MAX = 64 * 1024 };
 
 static void on_term(void *arg)
 {

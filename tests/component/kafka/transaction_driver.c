@@ -6,10 +6,7 @@
 
 #include "tests/component/kafka/driver.h"
 
-enum {
-    TEXT_SIZE = 64,
-    EXIT_STATUS_FENCED = 70
-};
+enum { TEXT_SIZE = 64, EXIT_STATUS_FENCED = 70 };
 
 struct run {
     struct driver driver;
