@@ -26,8 +26,21 @@ const struct json_limits JSON_LIMITS_OWN = {
     .number_digits_max = DECIMAL_DIGITS_MAX,
 };
 
+/* Jansson's lexer does not look whether its buffer could grow: bytes of a string then go missing without an error. So
+ * json_read() asks for itself whether an allocation failed meanwhile. */
+static _Thread_local bool has_allocation_failed;
+
+static void *allocate(size_t size)
+{
+    void *memory = malloc(size);
+    if (memory == NULL)
+        has_allocation_failed = true;
+    return memory;
+}
+
 void json_setup(void)
 {
+    json_set_alloc_funcs(allocate, free);
     json_object_seed(0);
 }
 
