@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import collections
-import datetime
 import http.client
 import http.server
-import ipaddress
 import json
 import pathlib
 import signal
@@ -19,10 +17,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from support.tls import Authority
 
 PROGRAM = pathlib.Path(__file__).resolve().parents[1] / "simulators" / "partner_center.py"
 REFERRALS = "/v1.0/engagements/referrals"
@@ -47,41 +42,10 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
 
 
 def make_tls(directory: pathlib.Path) -> dict[str, str]:
-    """A CA and a certificate for 127.0.0.1."""
-    now = datetime.datetime.now(datetime.timezone.utc)
-
-    def issue(name: str, issuer: x509.Name | None, key: Any, issuer_key: Any) -> x509.Certificate:
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer or subject)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-        )
-        if issuer is not None:
-            address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-            builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        return builder.sign(issuer_key, hashes.SHA256())
-
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca = issue("Test CA", None, ca_key, ca_key)
-    leaf = issue("127.0.0.1", ca.subject, key, ca_key)
-    contents = {
-        "ca": ca.public_bytes(serialization.Encoding.PEM),
-        "cert": leaf.public_bytes(serialization.Encoding.PEM),
-        "key": key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
-    }
-    for name, content in contents.items():
-        (directory / f"{name}.pem").write_bytes(content)
-    return {name: str(directory / f"{name}.pem") for name in contents}
+    """Files of a new CA and of a certificate of it for 127.0.0.1."""
+    authority = Authority(directory)
+    server = authority.issue("server")
+    return {"ca": str(authority.cert), "cert": str(server.cert), "key": str(server.key)}
 
 
 class Client:

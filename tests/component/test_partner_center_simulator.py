@@ -826,9 +826,12 @@ def test_seed_makes_ids_repeat_and_signing_directory_is_reused(tmp_path: pathlib
     made = []
     for _ in range(2):
         client = Client(tmp_path, tls, "--seed", "7", "--set", "page_size=3")
-        made.append((client.make("private")["id"], (client.signing / "leaf.der").read_bytes()))
-        assert client.sim("GET", "settings")["page_size"] == 3
-        assert client.stop() == 0
+        try:
+            made.append((client.make("private")["id"], (client.signing / "leaf.der").read_bytes()))
+            assert client.sim("GET", "settings")["page_size"] == 3
+        finally:
+            status = client.stop()
+        assert status == 0
     assert made[0] == made[1]
 
 
