@@ -1,11 +1,13 @@
-/* What the three programs have in common around their work: options, start order, signals, drain, readiness, exit.
+/* What the three programs have in common around their work: start order, signals, drain, readiness, exit status.
  *
- *   STARTING -> RUNNING -> DRAINING -> STOPPED
+ *   STARTING -> RUNNING -> DRAINING -> STOPPED      STARTING -> STOPPED only when the start fails
  *       \__________________^
  *
  * SIGTERM and SIGINT drain: the program stops taking work, finishes what it has begun and then calls program_drained();
  * after `drain_deadline` the process ends with EXIT_DRAIN_DEADLINE, a second signal ends it at once with
- * EXIT_SECOND_SIGNAL. SIGHUP reloads. systemd is told READY, RELOADING, STOPPING. Loop thread only. */
+ * EXIT_SECOND_SIGNAL. Both hold as well when the loop is blocked or the clean-up after it hangs, and end the process by
+ * _exit(): what was unfinished is delivered again. SIGHUP reloads. systemd (sd_notify(3)) is told READY, RELOADING and
+ * STOPPING, and WATCHDOG for as long as the loop turns. Loop thread only; one program per process. */
 #ifndef TANDEM_RUNTIME_PROGRAM_H
 #define TANDEM_RUNTIME_PROGRAM_H
 
@@ -27,7 +29,7 @@ enum {
     EXIT_SECOND_SIGNAL = 91
 };
 
-/* The sections `log`, `admin` and `instance` of every program. */
+/* The section `program`. */
 struct program_settings {
     int log_level;
     char *admin_address; /* NULL: no admin server */
@@ -36,6 +38,12 @@ struct program_settings {
 };
 extern const struct config_key PROGRAM_KEYS[];
 extern const size_t PROGRAM_KEY_COUNT;
+
+/* First thing in main(), before secrets are read: no core dumps, no SIGPIPE, JSON's hash seed. */
+void program_setup(void);
+
+/* What the process exits with when this ends it. ERROR_NONE is EXIT_OK. */
+int exit_status_of(const struct error *err);
 
 struct program;
 
@@ -46,48 +54,20 @@ struct program_callbacks {
     void (*reload)(void *arg); /* SIGHUP; may be NULL */
 };
 
-/* Runs to the end and returns the exit status. */
+/* Runs to the end and returns the exit status. `name`, `settings` and `callbacks` are borrowed until then. */
 int program_run(const char *name, const struct program_settings *settings, const struct program_callbacks *callbacks,
                 void *arg);
 struct loop *program_loop(struct program *program);
 const char *program_instance(const struct program *program);
 bool program_is_draining(const struct program *program);
 void program_set_ready(struct program *program); /* logs program.ready, tells systemd, opens /readyz */
+/* All work is done; the loop ends after this turn. Also unasked, by a command that has nothing more to do. */
 void program_drained(struct program *program);
-/* Something that cannot be survived: drains with this exit status. Logs the error once. */
+/* Something that cannot be survived: drains with this exit status; the first one counts. Logs the error. */
 void program_fail(struct program *program, int exit_status, const struct error *err);
 
 /* /readyz answers 200 when the program is ready and every check says true; the body names those that do not.
  * `name` is a literal. At most 16. */
 void program_add_readiness(struct program *program, const char *name, bool (*is_ready)(void *arg), void *arg);
-
-/* Command line: `tandem-x [COMMAND] --config FILE [--check] [--print-config] [--version] [--help]`, with the program's
- * own commands and options from tables; unknown words get a suggestion. */
-struct option_spec {
-    const char *name;  /* without the dashes */
-    const char *value; /* name of its value in --help, NULL for a flag */
-    const char *help;
-};
-struct command_spec {
-    const char *name;      /* NULL: the program without a command */
-    const char *arguments; /* "RULES RECORD…", NULL: none */
-    const char *help;
-    const struct option_spec *options;
-    size_t option_count;
-    bool needs_config;
-};
-struct command_line {
-    const struct command_spec *command;
-    const char *config_path;
-    bool check_only;
-    bool print_config;
-    const char *const *arguments;
-    size_t argument_count;
-    const char *option_values[16]; /* parallel to command->options; "" for a given flag, NULL when absent */
-};
-/* 0: go on; 1: the answer was printed (--help, --version), exit 0; -1: bad usage, told on stderr, exit EXIT_USAGE. */
-int command_line_parse(const char *program, const char *summary, const struct command_spec *commands, size_t count,
-                       int argc, char **argv, struct command_line *ret_line);
-const char *command_line_option(const struct command_line *line, const char *name);
 
 #endif
