@@ -81,17 +81,19 @@ int json_read(const char *bytes, size_t count, const struct json_limits *limits,
         return -1;
     }
 
+    has_allocation_failed = false;
     json_error_t error;
     json_t *json =
         json_loadb(rewritten.length > 0 ? rewritten.data : bytes, rewritten.length > 0 ? rewritten.length : count,
                    JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     text_done(&rewritten);
-    if (json != NULL) {
+    if (json != NULL && !has_allocation_failed) {
         *ret_json = json;
         return 0;
     }
+    json_decref(json);
     /* The scan has checked everything else, and jansson tells a failed allocation in several ways. */
-    if (json_error_code(&error) == json_error_duplicate_key)
+    if (!has_allocation_failed && json_error_code(&error) == json_error_duplicate_key)
         *reterr_fault = json_scan_duplicate(bytes, count, limits, (size_t)error.position);
     else
         *reterr_fault = (struct json_fault){.problem = JSON_NO_MEMORY, .line = 1, .column = 1};

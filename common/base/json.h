@@ -52,7 +52,8 @@ struct json_fault {
     size_t column; /* from 1, bytes */
 };
 
-/* Seeds jansson's hash function. Once, before any other thread. */
+/* Seeds jansson's hash function, and has failed allocations noticed that jansson overlooks. Once, before any other
+ * thread and before the first tree is made. */
 void json_setup(void);
 
 /* Any value at the top. On success *ret_json is a new reference. On failure -1 with *reterr_fault filled. */

@@ -490,7 +490,6 @@ static void test_every_failed_allocation_is_survived(void **state)
         "{\"b\":[1.5,\"\\ufdd0x\",{\"c\":2}],\"a\":\"a text longer than the first piece of memory "
         "that a buffer asks for, so that it has to grow\"}";
     static const char duplicate[] = "{\"a\":1.5,\"b\":2.5,\"a\":3}";
-    json_set_alloc_funcs(malloc, free);
     bool has_failed = true;
     for (unsigned n = 1; has_failed; n++) {
         json_t *json = NULL;
