@@ -193,37 +193,38 @@ static json_t *mutable_of(const json_t *json)
     return (json_t *)(uintptr_t)json;
 }
 
-static int write_object(struct text *out, const json_t *object, bool sorted, unsigned depth)
+/* Members in the object's own order, or sorted. The array is freed by the caller; NULL when out of memory. */
+static struct key *keys_of(const json_t *object, bool sorted)
 {
     size_t count = json_object_size(object);
-    struct key *keys = NULL;
-    if (sorted && count > 0) {
-        keys = calloc(count, sizeof(*keys));
-        if (keys == NULL)
-            return -1;
-    }
-
-    int result = text_append_char(out, '{');
-    size_t i = 0;
+    struct key *keys = calloc(count > 0 ? count : 1, sizeof(*keys));
+    if (keys == NULL)
+        return NULL;
     json_t *iterated = mutable_of(object);
-    for (void *at = json_object_iter(iterated); at != NULL && result == 0; at = json_object_iter_next(iterated, at)) {
-        struct key key = {json_object_iter_key(at), json_object_iter_key_len(at), json_object_iter_value(at)};
-        if (keys != NULL) {
-            keys[i++] = key;
-            continue;
-        }
-        if (i++ > 0)
-            result = text_append_char(out, ',');
-        if (result == 0)
-            result = write_member(out, &key, sorted, depth);
+    size_t i = 0;
+    for (void *at = json_object_iter(iterated); at != NULL; at = json_object_iter_next(iterated, at)) {
+        keys[i++] = (struct key){
+            .text = json_object_iter_key(at),
+            .length = json_object_iter_key_len(at),
+            .value = json_object_iter_value(at),
+        };
     }
-    if (keys != NULL)
+    if (sorted)
         qsort(keys, count, sizeof(*keys), compare_keys);
-    for (size_t k = 0; keys != NULL && k < count && result == 0; k++) {
-        if (k > 0)
+    return keys;
+}
+
+static int write_object(struct text *out, const json_t *object, bool sorted, unsigned depth)
+{
+    struct key *keys = keys_of(object, sorted);
+    if (keys == NULL)
+        return -1;
+    int result = text_append_char(out, '{');
+    for (size_t i = 0; i < json_object_size(object) && result == 0; i++) {
+        if (i > 0)
             result = text_append_char(out, ',');
         if (result == 0)
-            result = write_member(out, &keys[k], sorted, depth);
+            result = write_member(out, &keys[i], sorted, depth);
     }
     free(keys);
     return result == 0 ? text_append_char(out, '}') : -1;
