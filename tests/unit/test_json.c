@@ -169,6 +169,7 @@ static void test_faults_and_their_places(void **state)
         {"\"a\\ud800\"", JSON_INVALID_UTF8, 1, 3},
         {"\"\\ud800\\u0041\"", JSON_INVALID_UTF8, 1, 2},
         {"\"\\udc00\"", JSON_INVALID_UTF8, 1, 2},
+        {"\"\\ud800\\ud800\"", JSON_INVALID_UTF8, 1, 2},
         {"\"a\\u0000\"", JSON_NUL, 1, 3},
         {"9223372036854775808", JSON_NUMBER_RANGE, 1, 1},
         {"[1,\n -9223372036854775809]", JSON_NUMBER_RANGE, 2, 2},

@@ -35,6 +35,7 @@ static void test_parse_rfc3339(void **state)
         {"9999-12-31T23:59:00-00:01", false, NULL},
         {"0000-12-31T23:59:59Z", false, NULL},
         {"1900-02-29T00:00:00Z", false, NULL},
+        {"2200-02-29T00:00:00Z", false, NULL},
         {"2026-02-30T00:00:00Z", false, NULL},
         {"2026-04-31T00:00:00Z", false, NULL},
         {"2026-13-01T00:00:00Z", false, NULL},
