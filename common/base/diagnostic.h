@@ -58,8 +58,8 @@ void diagnostics_report(struct diagnostics *diagnostics, enum diagnostic_level l
 /* Shorthand for an error. Returns -1. */
 int diagnostics_error(struct diagnostics *diagnostics, struct position position, const char *format, ...)
     TANDEM_PRINTF(3, 4);
-/* All messages in the order of their places (files as they were added; a note stays with its message), each with source line
- * and caret. -1 when `out` is full. */
+/* All messages in the order of their places (files as they were added; a note stays with its message), each with source
+ * line and caret. -1 when `out` is full. */
 int diagnostics_print(const struct diagnostics *diagnostics, struct text *out);
 /* The k-th message (from 0) as "name:line:col: error: …" without the source lines, for tests; NULL past the
  * end. `ret_position` may be NULL. */

@@ -30,7 +30,8 @@ struct error {
         .class = ERROR_NONE \
     }
 
-/* Sets the error; `code` is a literal. Returns -1, so that callers can write `return error_set(...)`. err may be NULL. */
+/* Sets the error; `code` is a literal. Returns -1, so that callers can write `return error_set(...)`. err may be
+ * NULL. */
 int error_set(struct error *err, enum error_class class, const char *code, const char *format, ...) TANDEM_PRINTF(4, 5);
 
 /* Puts "prefix: " before the message, keeping code and class. Returns -1. err may be NULL. */

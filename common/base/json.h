@@ -5,7 +5,8 @@
  * a fraction or an exponent keep their exact decimal value: in the tree they are strings that begin with the Unicode
  * noncharacter U+FDD0, which is reserved for use inside a process; json_is_decimal() tells them from text, and
  * json_write() turns them into numbers again, plain ("1234.5", 50000.0 as "50000") or, beyond 64 bits and below 10^-6,
- * scientific ("1.5e30"). Trees nest at most 256 deep. A text from outside that begins with U+FDD0 gets U+FFFD in its place.
+ * scientific ("1.5e30"). Trees nest at most 256 deep. A text from outside that begins with U+FDD0
+ * gets U+FFFD in its place.
  *
  * Trees are jansson's, reference counted, not thread-safe; use json_auto_t. json_setup() once at start.
  * Error values hold a code and a position, never the input's text. */
@@ -61,8 +62,8 @@ int json_read(const char *bytes, size_t count, const struct json_limits *limits,
               struct json_fault *reterr_fault) TANDEM_MUST_CHECK;
 const char *json_problem_code(enum json_problem problem);
 
-/* Compact text; `sorted`: keys in byte order, one text for one value (for hashes and comparisons). free(); NULL when out
- * of memory or when the value cannot be represented. */
+/* Compact text; `sorted`: keys in byte order, one text for one value (for hashes and comparisons). free(); NULL when
+ * out of memory or when the value cannot be represented. `ret_length` may be NULL. */
 char *json_write(const json_t *json, bool sorted, size_t *ret_length);
 
 /* Exact numbers. */

@@ -22,8 +22,8 @@ enum {
     JSON_NUMBER_TEXT_SIZE = DECIMAL_DIGITS_MAX + 16 /* sign, digits, point, exponent, NUL */
 };
 
-/* 0, or -1 with *reterr_fault. `rewritten` is initialised here; without content the text can be used as it is. The caller
- * releases it with text_done(), also on failure. */
+/* 0, or -1 with *reterr_fault. `rewritten` is initialised here; without content the text can be used as it is. The
+ * caller releases it with text_done(), also on failure. */
 int json_scan(const char *bytes, size_t count, const struct json_limits *limits, struct text *rewritten,
               struct json_fault *reterr_fault);
 

@@ -16,7 +16,8 @@ struct timestamp {
 enum { TIMESTAMP_TEXT_SIZE = 40, DATE_TEXT_SIZE = 16 };
 
 /* RFC 3339 date-time: `T`, seconds, 0 to 9 fractional digits, and `Z` or an offset up to +-14:00. Leap second 60 and
- * impossible dates are refused. `zone_optional`: a text without zone counts as UTC (Partner Center validation results). */
+ * impossible dates are refused. `zone_optional`: a text without zone counts as UTC (Partner Center validation
+ * results). */
 bool timestamp_parse(const char *string, bool zone_optional, struct timestamp *ret_timestamp);
 /* Microsoft's JSON date, "/Date(1793404800000)/" with an optional "+hhmm" that does not shift the instant. */
 bool timestamp_parse_ms_json(const char *string, struct timestamp *ret_timestamp);

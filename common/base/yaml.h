@@ -1,7 +1,7 @@
 /* A YAML document as a tree of nodes that know where they stand in their file.
  *
- * For configuration and rules only: one document, block or flow, plain scalars stay text (no implicit typing beyond what
- * the asking function does), no anchors, aliases, tags or duplicate keys; bounded in size, depth and nodes.
+ * For configuration and rules only: one document, block or flow, plain scalars stay text (no implicit typing beyond
+ * what the asking function does), no anchors, aliases, tags or duplicate keys; bounded in size, depth and nodes.
  * Built on libyaml. Reads memory, not files. The tree owns copies of everything; free with yaml_node_free(). */
 #ifndef TANDEM_BASE_YAML_H
 #define TANDEM_BASE_YAML_H
