@@ -218,8 +218,8 @@ static const struct role_property DEFAULTS[] = {
     {ROLE_CONSUMES, "queued.max.messages.kbytes", "16384"},
     {ROLE_CONSUMES, "fetch.max.bytes", "8388608"},
     {ROLE_CONSUMES, "fetch.queue.backoff.ms", "10"},
-    /* A partition that is resumed waits for the request that is out, which the broker holds back for so long when there is
-     * nothing new elsewhere. */
+    /* A partition that is resumed waits for the request that is out, which the broker holds back for so long when there
+     * is nothing new elsewhere. */
     {ROLE_CONSUMES, "fetch.wait.max.ms", "50"},
     {ROLE_CONSUMES, "fetch.error.backoff.ms", "100"},
 };

@@ -54,8 +54,8 @@ static void fail(struct reader *reader, const struct error *err)
 
 /* --- Where the partitions end ------------------------------------------------------------------------------------- */
 
-/* Asked read_uncommitted: the mark that ends the last transaction may not be in this partition yet, and what lies before
- * it must not be missed (Apache Kafka, KAFKA-10167). */
+/* Asked read_uncommitted: the mark that ends the last transaction may not be in this partition yet, and what lies
+ * before it must not be missed. */
 static void ask_end(struct reader *reader, int32_t number)
 {
     rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(reader->client, RD_KAFKA_ADMIN_OP_LISTOFFSETS);

@@ -27,8 +27,8 @@ struct topic_row {
 };
 
 /* A changelog is compacted only: "compact,delete" would forget deals. Its deletions stay readable for a week, so that a
- * store that is restored within that time does not miss one; nothing stays longer than a day behind a newer value, which
- * bounds how long deleted personal data live on. */
+ * store that is restored within that time does not miss one; nothing stays longer than a day behind a newer value,
+ * which bounds how long deleted personal data live on. */
 #define COMPACTED                                                                                                     \
     {"cleanup.policy", "compact", true}, {"min.cleanable.dirty.ratio", "0.1", false}, {"segment.ms", HOUR_MS, false}, \
         {"max.compaction.lag.ms", DAY_MS, false},                                                                     \

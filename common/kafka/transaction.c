@@ -33,8 +33,8 @@ enum {
  *   COMMITTING, ABORTING -> STARTING   a new producer is needed
  *   any -> ENDED                       fenced, or drained
  *
- * STARTING, COMMITTING and ABORTING last as long as a job on the blocking thread; the producer and what the reports fill
- * belong to that thread then. */
+ * STARTING, COMMITTING and ABORTING last as long as a job on the blocking thread; the producer and what the reports
+ * fill belong to that thread then. */
 enum state { STARTING, IDLE, OPEN, COMMITTING, ABORTING, ENDED, STATE_COUNT };
 
 struct state_row {
@@ -605,7 +605,7 @@ static void on_commit_done(void *arg)
     settle_outputs(worker, true);
     worker->callbacks.on_commit(worker->arg);
     /* A delayed end of this transaction could end a later one of the same producer epoch; a new producer has a new
-     * epoch (reliability 1.3, known protocol hole). */
+     * epoch. */
     go_on(worker, worker->job_is_doubtful);
 }
 

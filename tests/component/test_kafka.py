@@ -192,7 +192,7 @@ def test_consumer_ends_in_order_in_its_first_moments(topics: Topics) -> None:
         with Driver("consumer", topics) as driver:
             driver.wait_for("driver.running")
             driver.signal(signal.SIGTERM)
-            assert driver.wait(10) == 0
+            assert driver.wait(10) == 0, driver.transcript()
 
 
 # --- Transactions -----------------------------------------------------------------------------------------------------
@@ -236,7 +236,8 @@ def test_many_aborts_lose_nothing(copying: Topics) -> None:
         copying.produce("records", f"first{start}")
         with Driver("transaction", copying, word=f"first{start}") as driver:
             wait_until(lambda: committed(copying, "mapper") == 101 + start, 30, "all records are committed")
-    assert values_of(copying, "decisions") == [f"m{each}" for each in range(100)] + [f"first{each}" for each in range(5)]
+    firsts = [f"first{each}" for each in range(5)]
+    assert values_of(copying, "decisions") == [f"m{each}" for each in range(100)] + firsts
 
 
 def test_second_worker_of_the_same_name_fences_the_first(copying: Topics) -> None:
@@ -259,10 +260,7 @@ def test_worker_goes_on_after_the_broker_was_killed(copying: Topics, broker: Bro
         broker.kill()
         broker.start()
         copying.produce("records", "last")
-        try:
-            wait_until(lambda: driver.returncode or committed(copying, "mapper") == 2001, 60, "all records are committed")
-        finally:
-            print(driver.transcript())
+        wait_until(lambda: driver.returncode or committed(copying, "mapper") == 2001, 60, "all records are committed")
     if committed(copying, "mapper") != 2001:
         # An unknown outcome ends the process; the next one finds out.
         with Driver("transaction", copying) as driver:
@@ -292,7 +290,7 @@ def test_worker_drains_in_its_first_moments(copying: Topics) -> None:
         with Driver("transaction", copying) as driver:
             driver.wait_for("driver.running")
             driver.signal(signal.SIGTERM)
-            assert driver.wait(15) == 0
+            assert driver.wait(15) == 0, driver.transcript()
 
 
 # --- Reader -----------------------------------------------------------------------------------------------------------
