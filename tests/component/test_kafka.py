@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -28,6 +29,14 @@ class Driver(Program):
             self.command += [f"--{key.replace('_', '-')}", str(value)]
         for each in properties:
             self.command += ["--property", each]
+
+    def events(self, event: str, **fields: object) -> list[dict[str, Any]]:
+        return [
+            entry
+            for entry in list(self.log)
+            if entry.get("event", entry.get("msg")) == event
+            and all(entry.get(key) == value for key, value in fields.items())
+        ]
 
     def values(self) -> list[str]:
         return [entry["value"] for entry in self.events("driver.message")]
