@@ -93,11 +93,11 @@ class Program:
         return self._process.poll()
 
     def events(self, event: str, **fields: object) -> list[dict[str, Any]]:
-        """The log entries so far of this event name ("msg") with at least these fields."""
+        """The log entries so far of this event name ("event") with at least these fields."""
         return [
             entry
             for entry in list(self.log)
-            if entry.get("msg") == event and all(entry.get(key) == value for key, value in fields.items())
+            if entry.get("event") == event and all(entry.get(key) == value for key, value in fields.items())
         ]
 
     def wait_for(self, event: str, deadline: float = READY_SECONDS, count: int = 1, **fields: object) -> dict[str, Any]:

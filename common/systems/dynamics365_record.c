@@ -1,0 +1,423 @@
+#include "common/systems/dynamics365_record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/messages/record.h"
+#include "common/systems/answer.h"
+
+static const struct {
+    const char *entity, *set, *key;
+} ENTITIES[] = {
+    {"opportunity", "opportunities", "opportunityid"},
+    {"lead", "leads", "leadid"},
+    {"account", "accounts", "accountid"},
+    {"contact", "contacts", "contactid"},
+    {"transactioncurrency", "transactioncurrencies", "transactioncurrencyid"},
+};
+
+const char *dynamics_entity_set(const char *entity)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(ENTITIES); i++) {
+        if (text_equal(ENTITIES[i].entity, entity))
+            return ENTITIES[i].set;
+    }
+    return NULL;
+}
+
+const char *dynamics_primary_key(const char *entity)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(ENTITIES); i++) {
+        if (text_equal(ENTITIES[i].entity, entity))
+            return ENTITIES[i].key;
+    }
+    return NULL;
+}
+
+/* Web service error codes, where they say more than the HTTP status. */
+static const struct {
+    const char *code;
+    enum system_result result;
+    const char *word;
+} CODES[] = {
+    {"0x80060882", SYSTEM_CONFLICT, "dynamics_365.version"},
+    {"0x80040217", SYSTEM_GONE, "dynamics_365.not_found"},
+    {"0x80060891", SYSTEM_GONE, "dynamics_365.not_found"},
+    {"0x8006088a", SYSTEM_REFUSED, "dynamics_365.no_such_table"},
+    {"0x80060890", SYSTEM_REFUSED, "dynamics_365.no_such_key"},
+    {"0x80060892", SYSTEM_CONFLICT, "dynamics_365.duplicate_key"},
+    {"0x80040237", SYSTEM_CONFLICT, "dynamics_365.duplicate_key"},
+    {"0x80073002", SYSTEM_CONFLICT, "dynamics_365.duplicate_key"},
+    {"0x80040333", SYSTEM_REFUSED, "dynamics_365.duplicate_record"},
+    {"0x80040220", SYSTEM_REFUSED, "dynamics_365.privilege"},
+    {"0x80048306", SYSTEM_REFUSED, "dynamics_365.privilege"},
+    {"0x80040256", SYSTEM_REFUSED, "dynamics_365.privilege"},
+    {"0x80048405", SYSTEM_REFUSED, "dynamics_365.privilege"},
+    {"0x80040225", SYSTEM_BLOCKED, "dynamics_365.user_disabled"},
+    {"0x8004D24B", SYSTEM_BLOCKED, "dynamics_365.user_disabled"},
+    {"0x80072560", SYSTEM_BLOCKED, "dynamics_365.not_a_member"},
+    {"0x8004A104", SYSTEM_BLOCKED, "dynamics_365.organization_disabled"},
+    {"0x80044331", SYSTEM_REFUSED, "dynamics_365.too_long"},
+    {"0x8004431A", SYSTEM_REFUSED, "dynamics_365.no_such_choice"},
+    {"0x80061005", SYSTEM_REFUSED, "dynamics_365.no_such_choice"},
+    {"0x80048cfb", SYSTEM_REFUSED, "dynamics_365.currency"},
+    {"0x80048cea", SYSTEM_REFUSED, "dynamics_365.currency"},
+    {"0x80048408", SYSTEM_REFUSED, "dynamics_365.state"},
+    {"0x80040515", SYSTEM_CONFLICT, "dynamics_365.already_closed"},
+    {"0x80040516", SYSTEM_CONFLICT, "dynamics_365.cannot_close"},
+    {"0x8004051a", SYSTEM_CONFLICT, "dynamics_365.already_open"},
+    {"0x80040265", SYSTEM_REFUSED, "dynamics_365.plugin_refused"},
+    {"0x80040216", SYSTEM_RETRY, "dynamics_365.unexpected"},
+    {"0x80072322", SYSTEM_RETRY, "dynamics_365.throttled_requests"},
+    {"0x80072321", SYSTEM_RETRY, "dynamics_365.throttled_time"},
+    {"0x80072326", SYSTEM_RETRY, "dynamics_365.throttled_concurrency"},
+    {"0x80044150", SYSTEM_RETRY, "dynamics_365.sql"},
+    {"0x80044151", SYSTEM_RETRY, "dynamics_365.sql_timeout"},
+    {"0x80073000", SYSTEM_RETRY, "dynamics_365.network"},
+    {"0x8004A001", SYSTEM_RETRY, "dynamics_365.busy"},
+    {"0x80071154", SYSTEM_RETRY, "dynamics_365.concurrent"},
+    {"0x8004Ed47", SYSTEM_RETRY, "dynamics_365.lock"},
+    {"0x80154B53", SYSTEM_RETRY, "dynamics_365.try_again"},
+};
+
+static const char *word_of(enum system_result result)
+{
+    switch (result) {
+    case SYSTEM_DONE:
+        return "done";
+    case SYSTEM_CONFLICT:
+        return "dynamics_365.conflict";
+    case SYSTEM_GONE:
+        return "dynamics_365.not_found";
+    case SYSTEM_REFUSED:
+        return "dynamics_365.refused";
+    case SYSTEM_RETRY:
+        return "dynamics_365.unavailable";
+    case SYSTEM_UNKNOWN:
+        return "dynamics_365.unknown_outcome";
+    case SYSTEM_BLOCKED:
+        return "dynamics_365.sign_in";
+    }
+    return "dynamics_365.refused";
+}
+
+enum system_result dynamics_classify(long status, const json_t *body, bool has_effect, const char **ret_code)
+{
+    const char *code = json_text_of(json_object_get(body, "error"), "code");
+    enum system_result result = answer_of_status(status, has_effect);
+
+    for (size_t i = 0; code != NULL && i < ARRAY_LENGTH(CODES); i++) {
+        if (text_equal_ignoring_case(code, CODES[i].code)) {
+            *ret_code = CODES[i].word;
+            /* A 412 is a version conflict unless its code names a duplicate that is no key ("Perform conditional
+             * operations"); a code that says "again" on a 5xx after sending is still an unknown outcome only when the
+             * status says so. */
+            return CODES[i].result;
+        }
+    }
+    *ret_code = word_of(result);
+    return result;
+}
+
+/* -- reading ------------------------------------------------------------------------------------------------------- */
+
+/* Columns of the record itself that are always read: order, echo and state depend on them. */
+static const char *const ALWAYS[] = {"versionnumber", "modifiedon", "_modifiedby_value", "statecode", "statuscode"};
+
+enum {
+    QUERY_BYTES_MAX = 32 * 1024 /* the service's limit of an address */
+};
+
+static bool is_listed_before(const struct config_list *columns, size_t index, size_t prefix_length)
+{
+    for (size_t i = 0; i < index; i++) {
+        if (strncmp(columns->items[i], columns->items[index], prefix_length) == 0 &&
+            columns->items[i][prefix_length] == '.')
+            return true;
+    }
+    return false;
+}
+
+static int append_select(struct text *query, const char *entity, const struct config_list *columns)
+{
+    if (text_appendf(query, "$select=%s", dynamics_primary_key(entity)) < 0)
+        return -1;
+    for (size_t i = 0; i < ARRAY_LENGTH(ALWAYS); i++) {
+        if (text_appendf(query, ",%s", ALWAYS[i]) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < columns->count; i++) {
+        const char *column = columns->items[i];
+        bool is_always = false;
+        for (size_t k = 0; k < ARRAY_LENGTH(ALWAYS); k++)
+            is_always |= strcmp(ALWAYS[k], column) == 0;
+        const char *dot = strchr(column, '.');
+        if (dot != NULL) {
+            /* customerid_account.name: the id column of the lookup tells which record it is. */
+            const size_t length = (size_t)(dot - column);
+            const char *suffix = strstr(column, "id_");
+            const size_t stem = suffix != NULL && suffix < dot ? (size_t)(suffix - column) + 2 : length;
+            if (!is_listed_before(columns, i, length) && text_appendf(query, ",_%.*s_value", (int)stem, column) < 0)
+                return -1;
+        } else if (!is_always && strcmp(column, dynamics_primary_key(entity)) != 0 &&
+                   text_appendf(query, ",%s", column) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int append_expand(struct text *query, const struct config_list *columns)
+{
+    bool is_first = true;
+
+    for (size_t i = 0; i < columns->count; i++) {
+        const char *dot = strchr(columns->items[i], '.');
+        const size_t length = dot == NULL ? 0 : (size_t)(dot - columns->items[i]);
+        bool is_first_attribute = true;
+
+        if (dot == NULL || is_listed_before(columns, i, length))
+            continue;
+        if (text_appendf(query, "%s%.*s($select=", is_first ? "&$expand=" : ",", (int)length, columns->items[i]) < 0)
+            return -1;
+        is_first = false;
+        for (size_t k = i; k < columns->count; k++) {
+            if (strncmp(columns->items[k], columns->items[i], length + 1) != 0)
+                continue;
+            if (text_appendf(query, "%s%s", is_first_attribute ? "" : ",", columns->items[k] + length + 1) < 0)
+                return -1;
+            is_first_attribute = false;
+        }
+        if (text_append(query, ")") < 0)
+            return -1;
+    }
+    return 0;
+}
+
+char *dynamics_query(const char *entity, const struct config_list *columns, bool expands)
+{
+    struct text query;
+    char *taken = NULL;
+
+    text_init(&query, QUERY_BYTES_MAX);
+    if (append_select(&query, entity, columns) == 0 && (!expands || append_expand(&query, columns) == 0))
+        taken = text_take(&query);
+    text_done(&query);
+    return taken;
+}
+
+json_t *dynamics_document(const char *entity, json_t *record, const char *our_user_id)
+{
+    const char *id = json_text_of(record, dynamics_primary_key(entity));
+    const char *modifier = json_text_of(record, "_modifiedby_value");
+    const json_t *number = json_object_get(record, "versionnumber");
+    char version[32] = "";
+    char normalised[UUID_TEXT_SIZE];
+    struct decimal decimal;
+    char plain[DECIMAL_TEXT_SIZE];
+    json_t *document;
+
+    if (id == NULL || !uuid_is_valid(id, strlen(id)))
+        return NULL;
+    if (json_is_string(number) && !json_is_decimal(number))
+        (void)snprintf(version, sizeof(version), "%s", json_string_value(number));
+    else if (json_get_decimal(number, &decimal))
+        (void)snprintf(version, sizeof(version), "%.31s", decimal_format(&decimal, -1, plain));
+    document =
+        record_document("crm", uuid_normalise(id, normalised), version[0] == '\0' ? NULL : version,
+                        json_text_of(record, "modifiedon"), json_text_of(record, "@odata.etag"), json_incref(record));
+    if (document != NULL && our_user_id != NULL && modifier != NULL)
+        (void)json_object_set_new(document, "modified_by_us",
+                                  json_boolean(text_equal_ignoring_case(modifier, our_user_id)));
+    return document;
+}
+
+bool dynamics_id_of(const char *address, char out[static UUID_TEXT_SIZE])
+{
+    const char *open = address == NULL ? NULL : strrchr(address, '(');
+
+    if (open == NULL || !uuid_is_valid(open + 1, strcspn(open + 1, ")")))
+        return false;
+    char id[UUID_TEXT_SIZE];
+    memcpy(id, open + 1, UUID_TEXT_SIZE - 1);
+    id[UUID_TEXT_SIZE - 1] = '\0';
+    (void)uuid_normalise(id, out);
+    return true;
+}
+
+/* -- writing ------------------------------------------------------------------------------------------------------- */
+
+static int add_lookup(const struct decision *decision, struct dynamics_parts *parts, const char *column,
+                      const char *dot, const json_t *value, struct error *err)
+{
+    char *navigation = text_copy_n(column, (size_t)(dot - column));
+    const json_t *how = navigation == NULL ? NULL : json_object_get(decision->lookups, navigation);
+    json_t *lookup;
+    int status = -1;
+
+    if (navigation == NULL) {
+        (void)error_no_memory(err);
+        goto out;
+    }
+    if (how == NULL || dynamics_entity_set(json_text_of(how, "entity")) == NULL) {
+        (void)error_set(err, ERROR_POISON, "dynamics_365.write", "the rules say of no lookup '%s' what it points to",
+                        navigation);
+        goto out;
+    }
+    lookup = json_object_get(parts->lookups, navigation);
+    if (lookup == NULL) {
+        lookup = json_deep_copy(how);
+        if (lookup == NULL || json_object_set_new(lookup, "values", json_object()) < 0 ||
+            json_object_set_new(parts->lookups, navigation, lookup) < 0) {
+            (void)error_no_memory(err);
+            goto out;
+        }
+    }
+    status = json_object_set_new(json_object_get(lookup, "values"), dot + 1, json_deep_copy(value));
+    if (status < 0)
+        (void)error_no_memory(err);
+out:
+    free(navigation);
+    return status;
+}
+
+static int take_state(const struct decision *decision, struct dynamics_parts *parts, struct error *err)
+{
+    const json_t *state = json_object_get(decision->write, "statecode");
+    const json_t *status = json_object_get(decision->write, "statuscode");
+
+    if (state == NULL && status == NULL)
+        return 0;
+    if (!json_is_integer(state) || !json_is_integer(status))
+        return error_set(err, ERROR_POISON, "dynamics_365.write",
+                         "statecode and statuscode are written as a pair of numbers");
+    parts->has_state = true;
+    parts->state = (long)json_integer_value(state);
+    parts->status = (long)json_integer_value(status);
+    parts->is_closing = parts->state != 0;
+    return 0;
+}
+
+int dynamics_parts_of(const struct decision *decision, struct dynamics_parts *ret_parts, struct error *err)
+{
+    struct dynamics_parts parts = {.columns = json_object(), .lookups = json_object()};
+    const char *column;
+    json_t *value;
+
+    if (parts.columns == NULL || parts.lookups == NULL) {
+        dynamics_parts_done(&parts);
+        return error_no_memory(err);
+    }
+    if (take_state(decision, &parts, err) < 0)
+        goto failed;
+    json_object_foreach (decision->write, column, value) {
+        const char *dot = strchr(column, '.');
+        if (strcmp(column, "statecode") == 0 || strcmp(column, "statuscode") == 0)
+            continue;
+        if (dot != NULL) {
+            if (add_lookup(decision, &parts, column, dot, value, err) < 0)
+                goto failed;
+        } else if (json_object_set_new(parts.columns, column, json_deep_copy(value)) < 0) {
+            (void)error_no_memory(err);
+            goto failed;
+        }
+    }
+    *ret_parts = parts;
+    return 0;
+failed:
+    dynamics_parts_done(&parts);
+    return -1;
+}
+
+void dynamics_parts_done(struct dynamics_parts *parts)
+{
+    json_decref(parts->columns);
+    json_decref(parts->lookups);
+    *parts = (struct dynamics_parts){0};
+}
+
+char *dynamics_audit_text(const struct decision *decision)
+{
+    struct timestamp at = {0};
+    char time[TIMESTAMP_TEXT_SIZE];
+
+    if (!timestamp_parse(decision->decided_at, true, &at))
+        return text_format("%s [%s]", decision->audit_text, decision->id);
+    timestamp_format(at, 0, time);
+    return text_format("%.10s %.5s - %s [%s]", time, time + 11, decision->audit_text, decision->id);
+}
+
+bool dynamics_has_marker(const json_t *record, const struct decision *decision)
+{
+    const char *text = decision->audit_column == NULL ? NULL : json_text_of(record, decision->audit_column);
+    char *marker = text == NULL ? NULL : text_format("[%s]", decision->id);
+    bool is_there = marker != NULL && strstr(text, marker) != NULL;
+
+    free(marker);
+    return is_there;
+}
+
+char *dynamics_close_body(const struct decision *decision, const struct dynamics_parts *parts, bool with_time,
+                          size_t *ret_length)
+{
+    struct timestamp at = {0};
+    char time[TIMESTAMP_TEXT_SIZE];
+    char *bind = text_format("/opportunities(%s)", decision->record_id);
+    char *text = NULL;
+    json_t *body = NULL;
+
+    (void)timestamp_parse(decision->decided_at, true, &at);
+    timestamp_format(at, 0, time);
+    if (!with_time)
+        time[10] = '\0'; /* the calendar date */
+    if (bind != NULL)
+        body = json_pack("{s:i, s:{s:s, s:s, s:s}}", "Status", (int)parts->status, "OpportunityClose", "subject",
+                         "Closed in Partner Center", "opportunityid@odata.bind", bind, "actualend", time);
+    if (body != NULL)
+        text = json_write(body, false, ret_length);
+    json_decref(body);
+    free(bind);
+    return text;
+}
+
+char *dynamics_literal(const char *text)
+{
+    struct text out;
+    char *taken = NULL;
+    bool is_complete = true;
+
+    text_init(&out, 4096);
+    for (const char *at = text; *at != '\0' && is_complete; at++)
+        is_complete = text_append_char(&out, *at) == 0 && (*at != '\'' || text_append_char(&out, '\'') == 0);
+    if (is_complete)
+        taken = text_take(&out);
+    text_done(&out);
+    return taken;
+}
+
+static bool values_stand(const json_t *record, const struct decision *decision)
+{
+    const char *column;
+    json_t *wanted;
+
+    json_object_foreach (decision->write, column, wanted) {
+        const json_t *present = json_at(record, column, false);
+        if (present == NULL ? !json_is_null(wanted) : !json_same(present, wanted))
+            return false;
+    }
+    return true;
+}
+
+bool dynamics_shows(const json_t *record, const struct decision *decision)
+{
+    const json_t *state = json_object_get(decision->write, "statecode");
+
+    /* The marker is set by the change of columns; a closing follows as a request of its own. */
+    if (json_is_integer(state) && json_integer_value(state) != 0 &&
+        json_integer_of(record, "statecode", -1) != json_integer_value(state))
+        return false;
+    if (decision->audit_column != NULL)
+        return dynamics_has_marker(record, decision);
+    return values_stand(record, decision);
+}

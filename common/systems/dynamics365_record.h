@@ -1,0 +1,62 @@
+/* Dynamics 365 records as data: what is asked for, what an answer means, what a decision becomes on the wire.
+ *
+ * Pure: no requests, no clock. Facts: Dataverse Web API v9.2 ("Compose HTTP requests and handle errors", "Perform
+ * conditional operations", "Web service error codes", "WinOpportunity action"). */
+#ifndef TANDEM_SYSTEMS_DYNAMICS365_RECORD_H
+#define TANDEM_SYSTEMS_DYNAMICS365_RECORD_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "common/messages/decision.h"
+#include "common/runtime/config.h"
+#include "common/systems/system.h"
+
+/* "opportunity" -> "opportunities", "opportunityid"; NULL for a table we do not write. */
+const char *dynamics_entity_set(const char *entity);
+const char *dynamics_primary_key(const char *entity);
+
+/* What a failed answer means: the error body's code where it is known, else the status. *ret_code: a stable word. */
+enum system_result dynamics_classify(long status, const json_t *body, bool has_effect, const char **ret_code);
+
+/* Query with $select and $expand for the columns (a dot: attribute of the record a lookup points to), always with the
+ * version, the last modifier and the state. Without `expands` (on writes, where the service ignores $expand) only
+ * $select. free(); NULL when out of memory. */
+char *dynamics_query(const char *entity, const struct config_list *columns, bool expands);
+
+/* The parts a decision's `write` falls into. Owned; dynamics_parts_done(). */
+struct dynamics_parts {
+    json_t *columns; /* plain columns, without state and lookups */
+    json_t *lookups; /* {navigation: {"entity", "match": [..], "create": bool, "values": {attribute: value}}} */
+    bool has_state;
+    long state, status; /* statecode and statuscode to reach */
+    bool is_closing;    /* state 1 or 2: by an action, not by columns */
+};
+/* ERROR_POISON "dynamics_365.write" when a dotted column has no lookup, or the state is no pair of numbers. */
+int dynamics_parts_of(const struct decision *decision, struct dynamics_parts *ret_parts, struct error *err)
+    TANDEM_MUST_CHECK;
+void dynamics_parts_done(struct dynamics_parts *parts);
+
+/* "2026-11-21 04:00 - Updated from Partner Center [key#3]": the text for the seller with the marker of the decision. */
+char *dynamics_audit_text(const struct decision *decision);
+bool dynamics_has_marker(const json_t *record, const struct decision *decision);
+
+/* Body of WinOpportunity or LoseOpportunity. `with_time`: the closing date carries time and zone. NULL: out of memory. */
+char *dynamics_close_body(const struct decision *decision, const struct dynamics_parts *parts, bool with_time,
+                          size_t *ret_length);
+
+/* OData string literal without the quotes: inner quotes doubled. free(). */
+char *dynamics_literal(const char *text);
+
+/* "opportunities(4d3c…)" in an address (OData-EntityId) -> the GUID; false when there is none. */
+bool dynamics_id_of(const char *address, char out[static UUID_TEXT_SIZE]);
+
+/* An entry of `documents`; new reference. */
+json_t *dynamics_document(const char *entity, json_t *record, const char *our_user_id);
+
+/* Does the record stand as the decision wanted it? Marker first, then every value; a closing must have closed. */
+bool dynamics_shows(const json_t *record, const struct decision *decision);
+
+#endif

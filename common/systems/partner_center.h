@@ -1,0 +1,42 @@
+/* Partner Center's Referrals API behind the system interface.
+ *
+ * Reads our referral with the related ones of its engagement, and changes it by JSON Patch with the expected eTag.
+ * Loop thread only; see system.h for the contract. Owns its HTTP client and tokens. */
+#ifndef TANDEM_SYSTEMS_PARTNER_CENTER_H
+#define TANDEM_SYSTEMS_PARTNER_CENTER_H
+
+#include "common/http/token.h"
+#include "common/runtime/config.h"
+#include "common/runtime/loop.h"
+#include "common/systems/exchange.h"
+#include "common/systems/system.h"
+
+struct partner_center_settings {
+    char *api_url;          /* https://api.partner.microsoft.com */
+    char *registration_url; /* https://api.partnercenter.microsoft.com */
+    char *login_url;        /* https://login.microsoftonline.com */
+    char *tenant;
+    char *client_id;
+    struct secret client_secret;
+    struct secret refresh_token; /* of the service user; the first one, rotated ones are kept in `credentials` */
+    char *audience;              /* of the Referrals API */
+    char *registration_audience;
+    char *ca_file;
+    char *organization_id; /* ours, as referrals name their owner; NULL: whoever is not Microsoft */
+    int deal_value_form;   /* enum referral_number_form */
+    bool quotes_guids;     /* in $filter */
+    int64_t concurrent_max;
+    int64_t timeout_ms;
+};
+extern const struct config_key PARTNER_CENTER_KEYS[];
+extern const size_t PARTNER_CENTER_KEY_COUNT;
+
+/* `save` keeps rotated refresh tokens; NULL: they are kept in memory only (tools that end at once). */
+int partner_center_new(struct loop *loop, const struct partner_center_settings *settings, token_save save,
+                       void *save_arg, struct system **ret_system, struct error *err) TANDEM_MUST_CHECK;
+/* A newer refresh token became known. */
+int partner_center_set_refresh_token(struct system *system, const char *refresh_token) TANDEM_MUST_CHECK;
+/* For the registration of webhooks: requests with a token of the registration audience. Borrowed. */
+const struct exchange *partner_center_registration(struct system *system);
+
+#endif

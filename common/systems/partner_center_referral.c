@@ -1,0 +1,206 @@
+#include "common/systems/partner_center_referral.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/base/text.h"
+#include "common/messages/record.h"
+#include "common/systems/answer.h"
+
+/* Codes are compared without regard to case: the documentation's own sample departs from its list. */
+static const struct {
+    const char *code;
+    enum system_result result;
+} REFERRAL_CODES[] = {
+    {"accessDenied", SYSTEM_REFUSED},      {"invalidRequest", SYSTEM_REFUSED},
+    {"itemNotFound", SYSTEM_GONE},         {"preconditionFailed", SYSTEM_CONFLICT},
+    {"resourceModified", SYSTEM_CONFLICT}, {"serviceNotAvailable", SYSTEM_RETRY},
+    {"unauthenticated", SYSTEM_BLOCKED},   {"unAuthorized", SYSTEM_BLOCKED},
+};
+
+static const char *word_of(enum system_result result)
+{
+    switch (result) {
+    case SYSTEM_DONE:
+        return "done";
+    case SYSTEM_CONFLICT:
+        return "partner_center.conflict";
+    case SYSTEM_GONE:
+        return "partner_center.not_found";
+    case SYSTEM_REFUSED:
+        return "partner_center.refused";
+    case SYSTEM_RETRY:
+        return "partner_center.unavailable";
+    case SYSTEM_UNKNOWN:
+        return "partner_center.unknown_outcome";
+    case SYSTEM_BLOCKED:
+        return "partner_center.sign_in";
+    }
+    return "partner_center.refused";
+}
+
+enum system_result referral_classify(long status, const json_t *body, bool has_effect, const char **ret_code)
+{
+    const char *code = json_text_of(json_object_get(body, "error"), "code");
+    enum system_result result = answer_of_status(status, has_effect);
+
+    /* The status decides where it is specific; the code only where several meanings share a status. */
+    if (status == 400 || status == 403) {
+        result = SYSTEM_REFUSED;
+        for (size_t i = 0; code != NULL && i < ARRAY_LENGTH(REFERRAL_CODES); i++) {
+            if (text_equal_ignoring_case(code, REFERRAL_CODES[i].code))
+                result = REFERRAL_CODES[i].result;
+        }
+        if (code != NULL && text_equal_ignoring_case(code, "insufficient_claims"))
+            result = SYSTEM_BLOCKED;
+        if (status == 403 && result == SYSTEM_REFUSED) {
+            *ret_code = "partner_center.forbidden";
+            return result;
+        }
+    }
+    *ret_code = word_of(result);
+    return result;
+}
+
+static const char *owner_of(const json_t *referral)
+{
+    return json_string_value(json_at(referral, "organizationId", true));
+}
+
+bool referral_is_microsofts(const json_t *referral)
+{
+    const char *owner = owner_of(referral);
+
+    return owner != NULL && text_equal_ignoring_case(owner, "msft");
+}
+
+bool referral_is_shared(const json_t *referral)
+{
+    const char *type = json_string_value(json_at(referral, "type", true));
+
+    return type != NULL && text_equal_ignoring_case(type, "Shared");
+}
+
+json_t *referral_document(const char *role, json_t *referral)
+{
+    const char *id = json_string_value(json_at(referral, "id", true));
+    const char *updated = json_string_value(json_at(referral, "updatedDateTime", true));
+    const char *etag = json_string_value(json_at(referral, "eTag", true));
+    char normalised[UUID_TEXT_SIZE];
+
+    if (id != NULL && uuid_is_valid(id, strlen(id)))
+        id = uuid_normalise(id, normalised);
+    return record_document(role, id == NULL ? "" : id, updated, updated, etag, json_incref(referral));
+}
+
+json_t *referral_own_of(const json_t *referrals, const char *wanted_id, const char *organization_id)
+{
+    json_t *only = NULL, *referral;
+    size_t i, candidates = 0;
+
+    json_array_foreach (referrals, i, referral) {
+        const char *id = json_string_value(json_at(referral, "id", true));
+        if (wanted_id != NULL && id != NULL && text_equal_ignoring_case(id, wanted_id) &&
+            !referral_is_microsofts(referral))
+            return referral;
+    }
+    json_array_foreach (referrals, i, referral) {
+        const char *owner = owner_of(referral);
+        if (organization_id != NULL && owner != NULL && text_equal_ignoring_case(owner, organization_id))
+            return referral;
+        if (!referral_is_microsofts(referral)) {
+            only = referral;
+            candidates++;
+        }
+    }
+    return organization_id == NULL && candidates == 1 ? only : NULL;
+}
+
+/* The paths Partner Center's own connector patches, in the order they are sent; others may be refused (update 4.5).
+ * status comes last but one: values that can only be set while the deal is open go before its closing. */
+static const char *const PATCH_PATHS[] = {
+    "externalReferenceId",
+    "campaignId",
+    "referralProgram",
+    "salesStage",
+    "name",
+    "details.dealValue",
+    "details.currency",
+    "details.closingDateTime",
+    "details.notes",
+    "details.requirements.solutions",
+    "consent.consentToShareReferralWithMicrosoftSellers",
+    "customerProfile.team",
+    "team",
+    "status",
+    "substatus",
+    "statusReason",
+};
+
+/* A known path's member, moved into the array as an operation. */
+static int add_operation(json_t *operations, const char *path, const json_t *value, enum referral_number_form form)
+{
+    char *pointer = text_format("/%s", path);
+    json_t *copy = json_deep_copy(value);
+    struct decimal number;
+    char plain[DECIMAL_TEXT_SIZE];
+
+    if (pointer == NULL || copy == NULL) {
+        free(pointer);
+        json_decref(copy);
+        return -1;
+    }
+    for (char *at = pointer; *at != '\0'; at++) {
+        if (*at == '.')
+            *at = '/';
+    }
+    if (form == REFERRAL_TEXT && strcmp(path, "details.dealValue") == 0 && json_get_decimal(value, &number)) {
+        json_decref(copy);
+        copy = json_string(decimal_format(&number, -1, plain));
+    }
+    json_t *operation = json_pack("{s:s, s:s, s:o}", "op", "replace", "path", pointer, "value", copy);
+    free(pointer);
+    return json_array_append_new(operations, operation);
+}
+
+char *referral_patch(const json_t *write, enum referral_number_form deal_value_form, size_t *ret_length,
+                     struct error *err)
+{
+    json_auto_t *operations = json_array();
+    char *text;
+
+    if (operations == NULL) {
+        (void)error_no_memory(err);
+        return NULL;
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(PATCH_PATHS); i++) {
+        const json_t *value = json_object_get(write, PATCH_PATHS[i]);
+        if (value != NULL && add_operation(operations, PATCH_PATHS[i], value, deal_value_form) < 0) {
+            (void)error_no_memory(err);
+            return NULL;
+        }
+    }
+    if (json_array_size(operations) != json_object_size(write)) {
+        (void)error_set(err, ERROR_POISON, "partner_center.path",
+                        "the rules write a path that Partner Center does not take as a change");
+        return NULL;
+    }
+    text = json_write(operations, false, ret_length);
+    if (text == NULL)
+        (void)error_no_memory(err);
+    return text;
+}
+
+bool referral_shows(const json_t *referral, const json_t *write)
+{
+    const char *path;
+    json_t *wanted;
+
+    json_object_foreach ((json_t *)(uintptr_t)write, path, wanted) {
+        const json_t *present = json_at(referral, path, true);
+        if (present == NULL ? !json_is_null(wanted) : !json_same(present, wanted))
+            return false;
+    }
+    return true;
+}
