@@ -13,8 +13,9 @@
 #include <stdint.h>
 
 #include "common/base/diagnostic.h"
-#include "common/base/error.h"
+#include "common/base/text.h"
 #include "common/base/yaml.h"
+#include "common/runtime/secret.h"
 
 enum config_type {
     CONFIG_TEXT,     /* char * */
@@ -29,12 +30,6 @@ enum config_type {
     CONFIG_LIST,     /* struct config_list of texts */
     CONFIG_MAP,      /* struct config_map of texts: any librdkafka property */
     CONFIG_ADDRESS   /* char *; "host:port", "[::1]:port", port 0 to 65535 */
-};
-
-struct secret {
-    char *bytes; /* NUL-terminated, one trailing newline trimmed; cleansed when the configuration is freed */
-    size_t length;
-    char *reference; /* "file:PATH" or "env:NAME", for --print-config */
 };
 
 struct config_list {
@@ -52,10 +47,10 @@ struct config_key {
     const char *name;
     enum config_type type;
     size_t offset;            /* into the section's struct */
-    const char *default_text; /* as a person would write it; NULL: no default */
+    const char *default_text; /* YAML, as a person would write it; NULL: no default */
     bool is_required;
     bool is_reloadable;       /* taken over on SIGHUP */
-    int64_t min, max;         /* numbers, durations, sizes */
+    int64_t min, max;         /* numbers, durations, sizes; both 0: any */
     const char *const *words; /* CONFIG_WORD: NULL-terminated */
     const char *help;         /* one sentence: what it does, unit, why the default */
 };
@@ -67,7 +62,8 @@ struct config_section {
     void *target;
     bool is_optional;   /* absent: the target stays zero except *present_flag */
     bool *present_flag; /* may be NULL */
-    /* Rules across keys, after all keys were read; reports into diagnostics. May be NULL. */
+    /* Rules across keys, after all keys were read without error; reports into diagnostics. `node` is a mapping, empty
+     * when the section is not in the file. May be NULL. */
     void (*validate)(const struct config_section *section, const struct yaml_node *node,
                      struct diagnostics *diagnostics);
 };
