@@ -11,7 +11,9 @@ enum {
     TRACE_ID_DIGITS = 32,
     SPAN_ID_AT = TRACE_ID_AT + TRACE_ID_DIGITS + 1,
     SPAN_ID_DIGITS = 16,
-    TRACEPARENT_LENGTH = SPAN_ID_AT + SPAN_ID_DIGITS + 3
+    FLAGS_AT = SPAN_ID_AT + SPAN_ID_DIGITS + 1,
+    FLAGS_DIGITS = 2,
+    TRACEPARENT_LENGTH = FLAGS_AT + FLAGS_DIGITS
 };
 
 static void put_hex(const uint8_t *bytes, size_t count, char *out)
@@ -26,21 +28,21 @@ static void put_hex(const uint8_t *bytes, size_t count, char *out)
 
 static bool is_hex(const char *text, size_t count)
 {
-    bool has_digit = false;
+    return strspn(text, "0123456789abcdef") >= count;
+}
 
-    for (size_t i = 0; i < count; i++) {
-        if (strchr("0123456789abcdef", text[i]) == NULL || text[i] == '\0')
-            return false;
-        has_digit |= text[i] != '0';
-    }
-    return has_digit; /* all zeros is not an id */
+/* All zeros is not an id (W3C Trace Context 3.2.2). */
+static bool is_id(const char *text, size_t count)
+{
+    return is_hex(text, count) && strspn(text, "0") < count;
 }
 
 static bool is_traceparent(const char *text)
 {
     return text != NULL && strlen(text) == TRACEPARENT_LENGTH && strncmp(text, "00-", TRACE_ID_AT) == 0 &&
-           is_hex(text + TRACE_ID_AT, TRACE_ID_DIGITS) && text[SPAN_ID_AT - 1] == '-' &&
-           is_hex(text + SPAN_ID_AT, SPAN_ID_DIGITS) && text[SPAN_ID_AT + SPAN_ID_DIGITS] == '-';
+           is_id(text + TRACE_ID_AT, TRACE_ID_DIGITS) && text[SPAN_ID_AT - 1] == '-' &&
+           is_id(text + SPAN_ID_AT, SPAN_ID_DIGITS) && text[FLAGS_AT - 1] == '-' &&
+           is_hex(text + FLAGS_AT, FLAGS_DIGITS);
 }
 
 static void assemble(const char *trace_id, const char *span_id, char out[static TRACEPARENT_SIZE])
@@ -75,7 +77,10 @@ void traceparent_derive(const char *parent, const char *seed, char out[static TR
 {
     char digest[SHA256_HEX_SIZE];
 
-    sha256_hex(seed, strlen(seed), digest);
+    if (sha256_hex(seed, strlen(seed), digest) == NULL) {
+        out[0] = '\0';
+        return;
+    }
     assemble(is_traceparent(parent) ? parent + TRACE_ID_AT : digest, digest + TRACE_ID_DIGITS, out);
 }
 

@@ -29,7 +29,8 @@ struct envelope {
  * malformed `parent` starts a trace derived from `random` repeated. */
 void traceparent_new(const uint8_t random[static 24], char out[static TRACEPARENT_SIZE]);
 void traceparent_continue(const char *parent, const uint8_t random[static 8], char out[static TRACEPARENT_SIZE]);
-/* The same from text instead of random numbers: deterministic spans of the mapper, which has no randomness. */
+/* The same from text instead of random numbers: deterministic spans of the mapper, which has no randomness. "" when out
+ * of memory. */
 void traceparent_derive(const char *parent, const char *seed, char out[static TRACEPARENT_SIZE]);
 /* 32 hexadecimal digits, or "" */
 void traceparent_trace_id(const char *traceparent, char out[static 33]);

@@ -1,10 +1,9 @@
 #include "common/messages/notification.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "common/base/text.h"
-
-enum { TEXT_ID_MAX = 4096 };
 
 static const char *const origin_words[] = {"webhook", "poll", "backfill", "mapper", NULL};
 
@@ -48,14 +47,15 @@ void notification_id(const struct notification *notification, char out[static SH
     const char *parts[] = {notification->source, notification->event, notification->record_type,
                            notification->record_id,
                            notification->occurred_at != NULL ? notification->occurred_at : notification->received_at};
-    struct text joined;
+    char digests[ARRAY_LENGTH(parts) * (SHA256_HEX_SIZE - 1) + 1];
 
-    text_init(&joined, TEXT_ID_MAX);
+    /* Digests of the parts: of one length each, so that no part can pass for the end of the one before it. */
     for (size_t i = 0; i < ARRAY_LENGTH(parts); i++) {
-        /* Truncation cannot make two events equal in practice: every part is bounded far below the limit. */
-        if (text_append(&joined, parts[i]) < 0 || text_append_char(&joined, '\n') < 0)
-            break;
+        if (sha256_hex(parts[i], strlen(parts[i]), digests + i * (SHA256_HEX_SIZE - 1)) == NULL) {
+            out[0] = '\0';
+            return;
+        }
     }
-    sha256_hex(text_string(&joined), joined.length, out);
-    text_done(&joined);
+    if (sha256_hex(digests, sizeof(digests) - 1, out) == NULL)
+        out[0] = '\0';
 }

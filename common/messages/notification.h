@@ -36,7 +36,7 @@ char *notification_write(const struct notification *notification, size_t *ret_le
 void notification_done(struct notification *notification);
 /* Message key: "partner-center/4d3c…"; free(). */
 char *notification_key(const struct notification *notification);
-/* ce_id: the same for the same event delivered again (source, event, record, time of change). */
+/* ce_id: the same for the same event delivered again (source, event, record, time of change). "" when out of memory. */
 void notification_id(const struct notification *notification, char out[static SHA256_HEX_SIZE]);
 
 #endif
