@@ -38,6 +38,7 @@ struct rule_field {
     bool is_written_on_create[SIDE_COUNT];
     bool is_written_on_update[SIDE_COUNT];
     bool is_required_on_create[SIDE_COUNT];  /* without a value the record is not created */
+    json_t *when[SIDE_COUNT];                /* by the side that is read: {path of the field: [values]}; NULL: always */
     struct transform *transform[SIDE_COUNT]; /* towards that side; NULL: as it is */
     enum rule_policy policy;
     struct position position; /* in the rule file */
@@ -65,6 +66,13 @@ struct rules {
 /* NULL on failure, with all errors in `diagnostics`. `source` from diagnostics_add_source(). */
 struct rules *rules_load(struct diagnostics *diagnostics, const struct source *source);
 void rules_free(struct rules *rules); /* accepts NULL */
+
+/* The columns of the CRM record the rules read; "lookup.attribute" for those of a looked-up record. */
+static inline char *const *rules_columns(const struct rules *rules, size_t *ret_count)
+{
+    *ret_count = rules->path_count[SIDE_CRM];
+    return rules->paths[SIDE_CRM];
+}
 
 const char *side_name(enum side side); /* "partner-center", "crm" */
 static inline enum side side_other(enum side side)
