@@ -51,7 +51,10 @@ struct program_callbacks {
     /* Called once the loop runs. -1: the program ends with exit_status_of(err). */
     int (*start)(void *arg, struct program *program, struct error *err);
     void (*drain)(void *arg);  /* stop taking work; call program_drained() when all is done, at once or later */
-    void (*reload)(void *arg); /* SIGHUP; may be NULL */
+    void (*reload)(void *arg); /* SIGHUP, once the program is ready; may be NULL */
+    /* Called once after start(), whatever it returned, when the loop has ended and is still there: frees what belongs to
+     * the loop. May be NULL. */
+    void (*stop)(void *arg);
 };
 
 /* Runs to the end and returns the exit status. `name`, `settings` and `callbacks` are borrowed until then. */
