@@ -22,7 +22,7 @@ struct fold {
     size_t record_count;
 };
 
-/* --- Records by key --------------------------------------------------------------------------------------------------- */
+/* --- Records by key ----------------------------------------------------------------------------------------------- */
 
 /* FNV-1a, 64 bits. */
 static size_t bucket_of(const struct fold *fold, const char *key)
@@ -113,7 +113,7 @@ static void erase(struct fold *fold, struct fold_record *record)
     free(record);
 }
 
-/* --- States ----------------------------------------------------------------------------------------------------------- */
+/* --- States ------------------------------------------------------------------------------------------------------- */
 
 static void append(struct list *list, struct fold_record *record)
 {
@@ -166,7 +166,7 @@ static void join_waiting(struct fold_record *record)
     record->waiting = record->last_waiting = NULL;
 }
 
-/* --- The interface ---------------------------------------------------------------------------------------------------- */
+/* --- The interface ------------------------------------------------------------------------------------------------ */
 
 struct fold *fold_new(size_t group_count, void (*free_item)(struct fold_item *item))
 {

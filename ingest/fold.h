@@ -50,7 +50,7 @@ struct fold;
 struct fold *fold_new(size_t group_count, void (*free_item)(struct fold_item *item));
 void fold_free(struct fold *fold); /* releases all items; accepts NULL */
 
-/* Takes the item over. -1: out of memory, it is still the caller's. The same key must always come with the same group. */
+/* Takes the item over. -1: out of memory, it is still the caller's. The same key always comes with the same group. */
 int fold_add(struct fold *fold, size_t group, const char *key, struct fold_item *item) TANDEM_MUST_CHECK;
 /* The longest queued record of the group, now READING with everything that waited; NULL when there is none. */
 struct fold_record *fold_take(struct fold *fold, size_t group);

@@ -12,7 +12,7 @@ enum {
     KEY_BASE64_LENGTH = (SEAL_KEY_SIZE + 2) / 3 * 4
 };
 
-/* --- Base64, strict: no blanks, full padding (RFC 4648, 4) ----------------------------------------------------------- */
+/* --- Base64, strict: no blanks, full padding (RFC 4648, 4) -------------------------------------------------------- */
 
 static char *base64_write(const uint8_t *bytes, size_t count)
 {
@@ -94,7 +94,7 @@ int seal_key_parse(const char *text, uint8_t ret_key[static SEAL_KEY_SIZE], stru
     return status;
 }
 
-/* --- Sealing ---------------------------------------------------------------------------------------------------------- */
+/* --- Sealing ------------------------------------------------------------------------------------------------------ */
 
 static int no_cipher(struct error *err)
 {
