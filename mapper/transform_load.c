@@ -105,7 +105,7 @@ static json_t *read_scalar(const struct transform_setup *setup, const struct yam
     case ARGUMENT_TABLE:
     case ARGUMENT_TEXT:
         if (node->text[0] != '\0')
-            return json_string(node->text);
+            return value_text_new(node->text, strlen(node->text));
         wrong_argument(setup, node, argument, "a text that is not empty");
         return NULL;
     case ARGUMENT_VALUE:
