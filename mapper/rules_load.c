@@ -173,8 +173,7 @@ static int read_side_conditions(const struct loading *loading, const char *key,
 
     if (node == NULL)
         return 0;
-    if (rules_yaml_check_keys(loading->diagnostics, node, key, side_keys, SIDE_COUNT) < 0)
-        return -1;
+    status = rules_yaml_check_keys(loading->diagnostics, node, key, side_keys, SIDE_COUNT);
     for (int side = 0; side < SIDE_COUNT; side++) {
         const struct yaml_node *conditions = yaml_get(node, side_keys[side]);
         if (conditions != NULL && read_conditions(loading, conditions, (enum side)side, &ret_conditions[side]) < 0)
@@ -914,6 +913,7 @@ struct rules *rules_load(struct diagnostics *diagnostics, const struct source *s
 {
     struct yaml_node *root = yaml_parse(diagnostics, source);
     struct loading loading = {.diagnostics = diagnostics, .root = root};
+    const size_t errors_before = diagnostics->error_count;
     int status;
 
     if (root == NULL)
@@ -927,6 +927,8 @@ struct rules *rules_load(struct diagnostics *diagnostics, const struct source *s
     yaml_node_free(root);
     if (status == 0)
         return loading.rules;
+    if (diagnostics->error_count == errors_before)
+        (void)no_memory(&loading); /* some values cannot tell that from another failure */
     rules_free(loading.rules);
     return NULL;
 }

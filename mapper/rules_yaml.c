@@ -12,37 +12,33 @@ const char *rules_yaml_kind_name(enum yaml_kind kind)
     return kind == YAML_MAPPING ? "mapping" : kind == YAML_SEQUENCE ? "list" : "single value";
 }
 
+/* `in`: " in " or "", before `where`. */
 static int report_unknown(struct diagnostics *diagnostics, const struct yaml_node *node, const char *what,
-                          const char *where, const char *const *words, size_t count)
+                          const char *in, const char *where, const char *const *words, size_t count)
 {
     const char *suggestion = diagnostic_suggest(node->text, words, count);
 
     if (suggestion != NULL)
-        return diagnostics_error(diagnostics, node->position, "unknown %s '%s'%s (did you mean '%s'?)", what,
-                                 node->text, where, suggestion);
-    return diagnostics_error(diagnostics, node->position, "unknown %s '%s'%s", what, node->text, where);
+        return diagnostics_error(diagnostics, node->position, "unknown %s '%s'%s%s (did you mean '%s'?)", what,
+                                 node->text, in, where, suggestion);
+    return diagnostics_error(diagnostics, node->position, "unknown %s '%s'%s%s", what, node->text, in, where);
 }
 
 int rules_yaml_check_keys(struct diagnostics *diagnostics, const struct yaml_node *node, const char *what,
                           const char *const *keys, size_t count)
 {
-    struct text text;
     int status = 0;
 
     if (node->kind != YAML_MAPPING)
-        return diagnostics_error(diagnostics, node->position, "%s is a mapping, not a %s", what,
+        return diagnostics_error(diagnostics, node->position, "%s: a mapping is expected, not a %s", what,
                                  rules_yaml_kind_name(node->kind));
-    text_init(&text, 64);
-    if (text_appendf(&text, " in %s", what) < 0)
-        text_clear(&text);
     for (size_t i = 0; i < node->count; i++) {
         bool is_known = false;
         for (size_t k = 0; k < count && !is_known; k++)
             is_known = strcmp(node->keys[i]->text, keys[k]) == 0;
         if (!is_known)
-            status = report_unknown(diagnostics, node->keys[i], "key", text_string(&text), keys, count);
+            status = report_unknown(diagnostics, node->keys[i], "key", " in ", what, keys, count);
     }
-    text_done(&text);
     return status;
 }
 
@@ -56,7 +52,7 @@ int rules_yaml_word(struct diagnostics *diagnostics, const struct yaml_node *nod
         if (strcmp(node->text, words[i]) == 0)
             return (int)i;
     }
-    return report_unknown(diagnostics, node, what, "", words, count);
+    return report_unknown(diagnostics, node, what, "", "", words, count);
 }
 
 bool rules_yaml_is_leave(const struct yaml_node *node)

@@ -125,6 +125,8 @@ static int read_table(const struct transform_setup *setup, const struct yaml_nod
 
     for (size_t i = 0; i < setup->table_count; i++) {
         struct table *table = &setup->tables[i];
+        if (table->name == NULL)
+            continue; /* out of memory, which was reported */
         if (strcmp(table->name, node->text) == 0) {
             table->is_used = true;
             step->rows = json_incref(table->rows[step->target]);
@@ -216,7 +218,8 @@ static int read_arguments(const struct transform_setup *setup, const struct yaml
     if (node != NULL) {
         char what[64];
         (void)snprintf(what, sizeof(what), "'%s'", type->name);
-        if (rules_yaml_check_keys(setup->diagnostics, node, what, names, count) < 0)
+        status = rules_yaml_check_keys(setup->diagnostics, node, what, names, count);
+        if (node->kind != YAML_MAPPING)
             return -1;
     }
     for (size_t i = 0; i < count; i++) {
@@ -395,13 +398,14 @@ static int check_boolean(const struct transform_setup *setup, struct position po
 }
 
 /* What one step needs beyond its arguments. */
-static int check_step(const struct transform_setup *setup, const struct yaml_node *node, const struct flow *flow,
-                      struct transform *step)
+static int check_step(const struct transform_setup *setup, const struct yaml_node *node,
+                      const struct yaml_node *arguments, const struct flow *flow, struct transform *step)
 {
     const char *name = step->type->name;
 
     if (strcmp(name, "template") == 0)
-        return compile_template(setup, node, flow, step);
+        return compile_template(setup, arguments->kind == YAML_SCALAR ? arguments : yaml_get(arguments, "text"), flow,
+                                step);
     if (strcmp(name, "date") == 0)
         return check_date(setup, node->position, step);
     if (strcmp(name, "truncate") == 0)
@@ -529,7 +533,8 @@ static int make_step(const struct transform_setup *setup, const struct transform
     step->target = setup->target;
     step->is_inverse = type->is_by_side ? setup->target == SIDE_PARTNER_CENTER : setup->is_inverse;
     is_passed = setup->is_inverse && type->inverse == INVERSE_PASSES;
-    if (read_arguments(setup, arguments, name->position, step) < 0 || check_step(setup, name, flow, step) < 0 ||
+    if (read_arguments(setup, arguments, name->position, step) < 0 ||
+        check_step(setup, name, arguments, flow, step) < 0 ||
         (!is_passed && flow_through(setup, name->position, step, flow) < 0)) {
         transform_free(step);
         return -1;

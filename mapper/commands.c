@@ -1,0 +1,177 @@
+#include "mapper/commands.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/text.h"
+#include "common/runtime/program.h"
+#include "mapper/file_input.h"
+#include "mapper/preview.h"
+#include "mapper/rule_tests.h"
+
+enum { OUTPUT_MAX = 8 * 1024 * 1024, NAME_WIDTH = 24, PATHS_WIDTH = 44 };
+
+static void print_text(FILE *stream, const struct text *text)
+{
+    (void)fwrite(text_string(text), 1, text->length, stream);
+    (void)fflush(stream);
+}
+
+static void print_diagnostics(const struct diagnostics *diagnostics)
+{
+    struct text out;
+
+    text_init(&out, OUTPUT_MAX);
+    if (diagnostics_print(diagnostics, &out) < 0)
+        (void)fputs("too many messages to print all of them\n", stderr);
+    print_text(stderr, &out);
+    text_done(&out);
+}
+
+/* --- check -------------------------------------------------------------------------------------------------------- */
+
+static const char *arrow_of(const struct rule_field *field)
+{
+    const bool to_crm = field->is_written_on_create[SIDE_CRM] || field->is_written_on_update[SIDE_CRM];
+    const bool to_partner_center =
+        field->is_written_on_create[SIDE_PARTNER_CENTER] || field->is_written_on_update[SIDE_PARTNER_CENTER];
+
+    return to_crm && to_partner_center ? "<->" : to_crm ? "-->" : "<--";
+}
+
+static int append_paths(struct text *out, const struct rule_field *field, enum side side)
+{
+    size_t begin = out->length;
+    int status = field->path_count[side] == 0 ? text_append(out, "(constant)") : 0;
+
+    for (size_t k = 0; k < field->path_count[side] && status == 0; k++)
+        status = text_appendf(out, "%s%s", k > 0 ? ", " : "", field->paths[side][k]);
+    while (status == 0 && out->length - begin < PATHS_WIDTH)
+        status = text_append_char(out, ' ');
+    return status;
+}
+
+/* Only what is not the rule: written both when created and when changed. */
+static int append_occasions(struct text *out, const struct rule_field *field, enum side side)
+{
+    const bool on_create = field->is_written_on_create[side];
+    const bool on_update = field->is_written_on_update[side];
+
+    if (on_create == on_update)
+        return 0;
+    return text_appendf(out, ", %s: %s only", side_name(side), on_create ? "create" : "update");
+}
+
+static int append_field(struct text *out, const struct rule_field *field)
+{
+    static const char *const policies[] = {"partner-center", "crm", "latest", "manual"};
+
+    if (text_appendf(out, "  %-*s ", NAME_WIDTH, field->name) < 0 ||
+        append_paths(out, field, SIDE_PARTNER_CENTER) < 0 || text_appendf(out, " %s ", arrow_of(field)) < 0 ||
+        append_paths(out, field, SIDE_CRM) < 0 || text_appendf(out, " conflict: %s", policies[field->policy]) < 0 ||
+        append_occasions(out, field, SIDE_CRM) < 0 || append_occasions(out, field, SIDE_PARTNER_CENTER) < 0)
+        return -1;
+    return text_append(out, "\n");
+}
+
+static int append_summary(struct text *out, const char *path, const struct rules *rules)
+{
+    if (text_appendf(out, "%s: version %s, %s %s, %zu fields\n", path, rules->version, rules->crm, rules->record_type,
+                     rules->field_count) < 0 ||
+        text_appendf(out, "  identifier: %s, switch: %s, audit: %s\n\n", rules->identifier_column,
+                     rules->sync_column ? rules->sync_column : "none",
+                     rules->audit_column ? rules->audit_column : "none") < 0)
+        return -1;
+    for (size_t k = 0; k < rules->field_count; k++) {
+        if (append_field(out, &rules->fields[k]) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int check(const char *path)
+{
+    struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+    struct rules *rules = file_input_rules(&diagnostics, path);
+    struct text out;
+    int status = EXIT_BAD_CONFIG;
+
+    text_init(&out, OUTPUT_MAX);
+    print_diagnostics(&diagnostics);
+    if (rules) {
+        status = append_summary(&out, path, rules) == 0 ? EXIT_OK : EXIT_ERROR;
+        print_text(stdout, &out);
+    }
+    text_done(&out);
+    rules_free(rules);
+    diagnostics_done(&diagnostics);
+    return status;
+}
+
+/* --- test --------------------------------------------------------------------------------------------------------- */
+
+static int test(const char *const *paths, size_t count)
+{
+    struct rule_tests_count total = {0};
+    int status = EXIT_OK;
+
+    for (size_t k = 0; k < count; k++) {
+        struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+        struct rule_tests_count one = {0};
+        struct text report;
+
+        text_init(&report, OUTPUT_MAX);
+        (void)text_appendf(&report, "%s\n", paths[k]);
+        if (rule_tests_run(paths[k], &report, &one, &diagnostics) < 0)
+            status = EXIT_BAD_CONFIG;
+        print_text(stdout, &report);
+        print_diagnostics(&diagnostics);
+        text_done(&report);
+        diagnostics_done(&diagnostics);
+        total.passed += one.passed;
+        total.failed += one.failed;
+    }
+    (void)printf("%zu passed, %zu failed\n", total.passed, total.failed);
+    return status == EXIT_OK && total.failed > 0 ? EXIT_ERROR : status;
+}
+
+/* --- preview ------------------------------------------------------------------------------------------------------ */
+
+static int preview(const struct command_line *line)
+{
+    const char *rules_path = command_line_option(line, "rules");
+    struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+    struct error err = ERROR_INIT;
+    struct rules *rules;
+    struct text out;
+    int status = EXIT_BAD_CONFIG;
+
+    if (!rules_path) {
+        (void)fputs("tandem-mapper preview: --rules FILE is needed\n", stderr);
+        return EXIT_USAGE;
+    }
+    text_init(&out, OUTPUT_MAX);
+    rules = file_input_rules(&diagnostics, rules_path);
+    print_diagnostics(&diagnostics);
+    if (rules && preview_run(rules, command_line_option(line, "base"), line->arguments[0], line->arguments[1],
+                             command_line_option(line, "json") != NULL, &out, &err) == 0) {
+        print_text(stdout, &out);
+        status = EXIT_OK;
+    } else if (rules) {
+        (void)fprintf(stderr, "tandem-mapper preview: %s\n", err.message);
+    }
+    text_done(&out);
+    rules_free(rules);
+    diagnostics_done(&diagnostics);
+    return status;
+}
+
+int command_run(const struct command_line *line)
+{
+    if (strcmp(line->command->name, "check") == 0)
+        return check(line->arguments[0]);
+    if (strcmp(line->command->name, "test") == 0)
+        return test(line->arguments, line->argument_count);
+    return preview(line);
+}

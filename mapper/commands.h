@@ -1,0 +1,12 @@
+/* The commands that need neither Kafka nor a configuration: check, test, preview.
+ *
+ * They run the code of the pipeline (merge.h) on files. They print for people, errors to standard error. */
+#ifndef TANDEM_MAPPER_COMMANDS_H
+#define TANDEM_MAPPER_COMMANDS_H
+
+#include "common/runtime/command_line.h"
+
+/* Returns the exit status: EXIT_OK, EXIT_ERROR when tests fail, EXIT_BAD_CONFIG when a file is wrong, EXIT_USAGE. */
+int command_run(const struct command_line *line);
+
+#endif

@@ -1,0 +1,276 @@
+#include "mapper/trial.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/base/text.h"
+#include "mapper/merge.h"
+
+#define UNKNOWN_REFERRAL "00000000-0000-4000-8000-000000000001"
+#define UNKNOWN_CRM      "00000000-0000-4000-8000-000000000002"
+#define NOW              "2026-01-01T00:00:00Z" /* where the documents do not say */
+
+struct trial {
+    const struct rules *rules;
+    json_t *documents[SIDE_COUNT]; /* as they stand; NULL: not there */
+    struct deal deal;
+    struct merge_context context;
+    json_t *steps;
+};
+
+/* --- Documents ---------------------------------------------------------------------------------------------------- */
+
+/* The member that holds the record's id, "opportunityid" or, in other CRMs, "Id". */
+static const char *crm_id(const struct rules *rules, const json_t *document)
+{
+    char *member = text_format("%sid", rules->record_type);
+    const char *id = member ? json_text_of(document, member) : NULL;
+
+    free(member);
+    if (!id)
+        id = json_text_of(document, "Id");
+    return id ? id : UNKNOWN_CRM;
+}
+
+static const char *id_of(const struct rules *rules, enum side side, const json_t *document)
+{
+    const char *id = side == SIDE_CRM ? crm_id(rules, document) : json_text_of(document, "id");
+
+    return id ? id : UNKNOWN_REFERRAL;
+}
+
+static const char *changed_at(enum side side, const json_t *document)
+{
+    const char *at = NULL;
+
+    if (side == SIDE_PARTNER_CENTER)
+        at = json_text_of(document, "updatedDateTime");
+    else if (!(at = json_text_of(document, "modifiedon")))
+        at = json_text_of(document, "SystemModstamp");
+    return at ? at : NOW;
+}
+
+/* As ingest and pusher make them; without a version, so that the newest is whatever comes last. */
+static json_t *readings_of(const struct rules *rules, enum side side, const json_t *document, struct error *err)
+{
+    json_t *entry = record_document(side == SIDE_CRM ? "crm" : "own", id_of(rules, side, document), NULL,
+                                    changed_at(side, document), NULL, json_deep_copy(document));
+    json_t *readings = json_array();
+
+    if (!entry || !readings || json_array_append_new(readings, entry) < 0) {
+        json_decref(readings);
+        error_no_memory(err);
+        return NULL;
+    }
+    return readings;
+}
+
+static int see(struct trial *trial, enum side side, const json_t *document, struct error *err)
+{
+    json_auto_t *readings = readings_of(trial->rules, side, document, err);
+    char **id = side == SIDE_CRM ? &trial->deal.crm_id : &trial->deal.referral_id;
+    enum deal_news news;
+
+    if (!readings || deal_see(&trial->deal, trial->rules, side, readings, &news, err) < 0)
+        return -1;
+    free(*id);
+    *id = text_copy(id_of(trial->rules, side, document));
+    return *id ? 0 : error_no_memory(err);
+}
+
+/* --- Steps -------------------------------------------------------------------------------------------------------- */
+
+static int add_step(struct trial *trial, const char *kind, json_t *content, struct error *err)
+{
+    json_t *step = content ? json_pack("{s:o}", kind, content) : NULL;
+
+    return !step || json_array_append_new(trial->steps, step) < 0 ? error_no_memory(err) : 0;
+}
+
+static int add_effects(struct trial *trial, const struct merge_effects *effects, struct error *err)
+{
+    if (effects->has_decision &&
+        add_step(trial, "decision", message_to_json(DECISION_MEMBERS, DECISION_MEMBER_COUNT, &effects->decision), err) <
+            0)
+        return -1;
+    if (effects->has_record &&
+        add_step(trial, "record", message_to_json(RECORD_MEMBERS, RECORD_MEMBER_COUNT, &effects->record), err) < 0)
+        return -1;
+    if (effects->has_notification &&
+        add_step(trial, "request",
+                 message_to_json(NOTIFICATION_MEMBERS, NOTIFICATION_MEMBER_COUNT, &effects->notification), err) < 0)
+        return -1;
+    if (effects->has_problem &&
+        add_step(trial, "problem",
+                 json_pack("{s:s, s:s}", "code", effects->problem.code, "message", effects->problem.message), err) < 0)
+        return -1;
+    return 0;
+}
+
+/* The target's record with what was written in it. */
+static int carry_out(struct trial *trial, const struct decision *decision, enum side target, struct error *err)
+{
+    json_t *document = trial->documents[target];
+    json_t *created = document ? NULL : json_object();
+    json_t *copy;
+    const char *path;
+    json_t *value;
+
+    if (!document && !created)
+        return error_no_memory(err);
+    json_object_foreach (decision->write, path, value) {
+        copy = json_deep_copy(value);
+        if (!copy || json_set_at(document ? document : created, path, copy) < 0) {
+            json_decref(created);
+            return error_set(err, ERROR_CONFIG, "trial.unwritable", "'%s' has no place in the given record", path);
+        }
+    }
+    if (created)
+        trial->documents[target] = created;
+    return 0;
+}
+
+static int tell_outcome(struct trial *trial, const struct decision *decision, enum side target,
+                        struct merge_effects *effects, struct error *err)
+{
+    const char *id = id_of(trial->rules, target, trial->documents[target]);
+    json_auto_t *readings = readings_of(trial->rules, target, trial->documents[target], err);
+    /* Borrowed members: merge_outcome() copies what it keeps. */
+    const struct outcome outcome = {.decision_id = decision->id,
+                                    .decision_number = decision->number,
+                                    .deal_key = decision->deal_key,
+                                    .result = OUTCOME_APPLIED,
+                                    .target = decision->target,
+                                    .system = decision->system,
+                                    .record_type = decision->record_type,
+                                    .record_id = text_copy(id),
+                                    .is_certain = true,
+                                    .is_created = decision->action == DECISION_CREATE,
+                                    .documents = readings,
+                                    .attempts = 1,
+                                    .finished_at = decision->decided_at};
+    int status = -1;
+
+    if (readings && outcome.record_id)
+        status = merge_outcome(&trial->deal, &trial->context, &outcome, effects, err);
+    else if (readings)
+        error_no_memory(err);
+    free(outcome.record_id);
+    return status;
+}
+
+/* Takes over `effects`; carries out what was decided until nothing is left to do. */
+static int follow(struct trial *trial, struct merge_effects *effects, struct error *err)
+{
+    for (size_t step = 0; step < TRIAL_STEPS_MAX; step++) {
+        struct merge_effects next = {0};
+        enum side target = text_equal(effects->decision.target, side_name(SIDE_CRM)) ? SIDE_CRM : SIDE_PARTNER_CENTER;
+        int status = add_effects(trial, effects, err);
+        bool is_written = effects->has_decision && effects->decision.action != DECISION_NONE;
+
+        if (status == 0 && is_written) {
+            status = carry_out(trial, &effects->decision, target, err);
+            if (status == 0)
+                status = tell_outcome(trial, &effects->decision, target, &next, err);
+        }
+        merge_effects_done(effects);
+        if (status < 0 || !is_written)
+            return status;
+        *effects = next;
+    }
+    merge_effects_done(effects);
+    return 0;
+}
+
+/* --- The trial ---------------------------------------------------------------------------------------------------- */
+
+static int set_base(struct trial *trial, const struct trial_input *input, struct error *err)
+{
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        if (see(trial, (enum side)side, input->base[side], err) < 0)
+            return -1;
+        for (size_t k = 0; k < trial->rules->field_count; k++) {
+            const struct rule_field *field = &trial->rules->fields[k];
+            json_t *value = rule_field_value(field, (enum side)side, deal_values(&trial->deal, (enum side)side));
+
+            if (value && json_object_set_new(deal_base(&trial->deal, (enum side)side), field->name, value) < 0)
+                return error_no_memory(err);
+        }
+        /* What comes now is newer, whatever its version says. */
+        json_object_clear(json_object_get(deal_seen(&trial->deal, (enum side)side), "documents"));
+    }
+    return 0;
+}
+
+static int merge_side(struct trial *trial, enum side side, struct merge_effects *effects, struct error *err)
+{
+    json_auto_t *readings = readings_of(trial->rules, side, trial->documents[side], err);
+    char *side_text = text_copy(side_name(side));
+    char *key = text_copy(trial->deal.key);
+    char *read_at = text_copy(changed_at(side, trial->documents[side]));
+    const struct record record = {.kind = RECORD_READING,
+                                  .side = side_text,
+                                  .deal_key = key,
+                                  .record_id = key,
+                                  .read_at = read_at,
+                                  .documents = readings};
+    int status = -1;
+
+    if (!readings || !side_text || !key || !read_at)
+        error_no_memory(err);
+    else
+        status = merge_record(&trial->deal, &trial->context, &record, effects, err);
+    free(side_text);
+    free(key);
+    free(read_at);
+    return status;
+}
+
+static int run(struct trial *trial, const struct trial_input *input, struct error *err)
+{
+    struct merge_effects effects = {0};
+    /* The record that "arrives" last is the CRM's, so that both are known when the merge begins. */
+    enum side last = trial->documents[SIDE_CRM] ? SIDE_CRM : SIDE_PARTNER_CENTER;
+
+    if (input->base[SIDE_PARTNER_CENTER] && input->base[SIDE_CRM] && set_base(trial, input, err) < 0)
+        return -1;
+    if (last == SIDE_CRM && trial->documents[SIDE_PARTNER_CENTER] &&
+        see(trial, SIDE_PARTNER_CENTER, trial->documents[SIDE_PARTNER_CENTER], err) < 0)
+        return -1;
+    if (merge_side(trial, last, &effects, err) < 0)
+        return -1;
+    return follow(trial, &effects, err);
+}
+
+int trial_run(const struct rules *rules, const struct trial_input *input, json_t **ret_steps, struct error *err)
+{
+    struct trial trial = {.rules = rules, .context = {.rules = rules, .topic = "trial"}};
+    char *key = NULL;
+    int status = -1;
+
+    if (!input->now[SIDE_PARTNER_CENTER] && !input->now[SIDE_CRM])
+        return error_set(err, ERROR_CONFIG, "trial.empty", "there is no record on either side");
+    key = input->now[SIDE_PARTNER_CENTER]
+              ? text_copy(id_of(rules, SIDE_PARTNER_CENTER, input->now[SIDE_PARTNER_CENTER]))
+              : text_format("crm:%s", crm_id(rules, input->now[SIDE_CRM]));
+    if (!key || deal_init(&trial.deal, key, err) < 0) {
+        free(key);
+        return error_no_memory(err);
+    }
+    trial.steps = json_array();
+    for (int side = 0; side < SIDE_COUNT; side++)
+        trial.documents[side] = json_deep_copy(input->now[side]);
+    if (!trial.steps)
+        error_no_memory(err);
+    else
+        status = run(&trial, input, err);
+    if (status == 0)
+        *ret_steps = json_incref(trial.steps);
+    json_decref(trial.steps);
+    json_decref(trial.documents[SIDE_PARTNER_CENTER]);
+    json_decref(trial.documents[SIDE_CRM]);
+    deal_done(&trial.deal);
+    free(key);
+    return status;
+}
