@@ -15,7 +15,6 @@
 enum {
     ERRSTR_SIZE = 256,
     NUMBER_SIZE = 24,
-    SECRET_BYTES_MAX = 64 * 1024,
     SOCKET_MS = 10000, /* socket.timeout.ms below */
     SECOND_MS = 1000,
     MINUTE_MS = 60 * 1000
