@@ -66,15 +66,12 @@ static json_t *yaml_to_json(const struct yaml_node *node)
 }
 
 /* JSON merge patch (RFC 7396): null takes a member away, objects are merged, everything else replaces. */
-static int merge_patch(json_t *document, const json_t *patch)
+static int merge_patch(json_t *document, json_t *patch)
 {
     const char *key;
-    const json_t *value;
+    json_t *value;
 
-    for (void *at = json_object_iter((json_t *)(uintptr_t)patch); at;
-         at = json_object_iter_next((json_t *)(uintptr_t)patch, at)) {
-        key = json_object_iter_key(at);
-        value = json_object_iter_value(at);
+    json_object_foreach (patch, key, value) {
         if (json_is_null(value)) {
             (void)json_object_del(document, key);
         } else if (json_is_object(value)) {
@@ -201,7 +198,7 @@ static int tell(struct text *problems, const char *what, const json_t *expected,
     return status;
 }
 
-static int compare_write(const struct yaml_node *expect, const json_t *write, struct text *problems)
+static int compare_write(const struct yaml_node *expect, json_t *write, struct text *problems)
 {
     const struct yaml_node *members = yaml_get(expect, "write");
     const struct yaml_node *absent = yaml_get(expect, "not_write");
@@ -209,7 +206,7 @@ static int compare_write(const struct yaml_node *expect, const json_t *write, st
     bool is_only = false;
     int status = 0;
     const char *path;
-    const json_t *value;
+    json_t *value;
 
     for (size_t k = 0; members && k < members->count && status == 0; k++) {
         json_auto_t *expected = yaml_to_json(members->items[k]);
@@ -226,11 +223,8 @@ static int compare_write(const struct yaml_node *expect, const json_t *write, st
     }
     if (!only || !yaml_get_boolean(only, &is_only) || !is_only)
         return status;
-    for (void *at = json_object_iter((json_t *)(uintptr_t)write); at && status == 0;
-         at = json_object_iter_next((json_t *)(uintptr_t)write, at)) {
-        path = json_object_iter_key(at);
-        value = json_object_iter_value(at);
-        if (!members || !yaml_get(members, path))
+    json_object_foreach (write, path, value) {
+        if (status == 0 && (!members || !yaml_get(members, path)))
             status = tell(problems, path, NULL, value);
     }
     return status;
