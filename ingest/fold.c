@@ -268,6 +268,20 @@ int64_t fold_wake(struct fold *fold, int64_t now_ms)
     return next_ms;
 }
 
+void fold_hurry(struct fold *fold, size_t group)
+{
+    struct fold_record *record = fold->delayed.first;
+
+    while (record != NULL) {
+        struct fold_record *next = record->next;
+        if (record->group == group) {
+            leave(fold, record);
+            enter_queue(fold, record);
+        }
+        record = next;
+    }
+}
+
 /* Returns the last item that stays. */
 static struct fold_item *remove_items(const struct fold *fold, struct fold_item **link, int32_t partition)
 {

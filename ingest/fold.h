@@ -60,6 +60,8 @@ void fold_end(struct fold *fold, struct fold_record *record);
 void fold_retry(struct fold *fold, struct fold_record *record, int64_t due_ms);
 /* Queues the delayed records that are due; returns when the next one is, or -1. */
 int64_t fold_wake(struct fold *fold, int64_t now_ms);
+/* Queues all delayed records of the group, whatever their time. */
+void fold_hurry(struct fold *fold, size_t group);
 /* A partition was taken away: releases its items. Records under way stay, maybe without a batch; others without items
  * vanish. */
 void fold_forget(struct fold *fold, int32_t partition);

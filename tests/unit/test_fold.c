@@ -164,6 +164,23 @@ static void test_wake_tells_the_next_time(void **state)
     assert_int_equal(fold_queued(fold, 0), 2);
 }
 
+/* When a system lets us in again, its delayed records need not wait, and those of other systems still do. */
+static void test_hurry_queues_one_group(void **state)
+{
+    struct fold *fold = *state;
+
+    add(fold, 0, "a", 0, 1);
+    add(fold, 0, "b", 0, 2);
+    add(fold, 1, "c", 0, 3);
+    fold_retry(fold, fold_take(fold, 0), 1000);
+    fold_retry(fold, fold_take(fold, 0), 2000);
+    fold_retry(fold, fold_take(fold, 1), 3000);
+    fold_hurry(fold, 0);
+    assert_int_equal(fold_queued(fold, 0), 2);
+    assert_int_equal(fold_wake(fold, 0), 3000);
+    assert_null(fold_take(fold, 1));
+}
+
 /* The attempts of one batch do not count for the next. */
 static void test_attempts_begin_anew_after_an_answer(void **state)
 {
@@ -264,6 +281,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_groups_are_independent, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_retry_waits_and_joins_what_came_meanwhile, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_wake_tells_the_next_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_hurry_queues_one_group, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_attempts_begin_anew_after_an_answer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_forget_releases_one_partition_only, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_arrival_after_forget_is_kept, set_up, tear_down),
