@@ -187,6 +187,20 @@ static int take_values(json_t *values, const struct rules *rules, enum side side
     return 0;
 }
 
+json_t *deal_values_of(const struct rules *rules, enum side side, const json_t *documents)
+{
+    json_t *values = json_object();
+    struct error err;
+
+    for (size_t i = 0; i < json_array_size(documents) && values != NULL; i++) {
+        if (take_values(values, rules, side, json_array_get(documents, i), &err) < 0) {
+            json_decref(values);
+            return NULL;
+        }
+    }
+    return values;
+}
+
 static int take_document(json_t *documents, const json_t *document, const char *digest, struct error *err)
 {
     json_t *known = json_pack("{s:s?, s:s?, s:s?, s:s?, s:s}", "role", json_text_of(document, "role"), "version",

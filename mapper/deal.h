@@ -57,6 +57,10 @@ json_t *deal_document(const struct deal *deal, enum side side);
 /* RFC 3339 or NULL; when the side's main document was last changed. */
 const char *deal_changed_at(const struct deal *deal, enum side side);
 
+/* Raw values by path as these documents have them (array as in messages/record.h), whatever is known of the deal. New
+ * reference; NULL when out of memory. */
+json_t *deal_values_of(const struct rules *rules, enum side side, const json_t *documents);
+
 enum deal_news {
     DEAL_OLDER, /* nothing in the documents is newer than what is known */
     DEAL_SAME,  /* the same version again */

@@ -600,11 +600,16 @@ int merge_record(struct deal *deal, const struct merge_context *context, const s
 /* -- outcomes ------------------------------------------------------------------------------------------------------ */
 
 /* The rule "image": what the target shows after our write is the image of our value and becomes its base; unless
- * somebody may have written since, then the value as it was sent. */
+ * somebody may have written since, then the value as it was sent. The image is that of the outcome itself: a later record,
+ * which may already be known, can hold an edit made since. */
 static int take_base(struct deal *deal, const struct rules *rules, const json_t *pending, enum side target,
-                     bool is_certain, struct error *err)
+                     const struct outcome *outcome, struct error *err)
 {
     const json_t *fields = json_object_get(pending, "fields");
+    json_auto_t *values = deal_values_of(rules, target, outcome->documents);
+
+    if (values == NULL)
+        return error_no_memory(err);
 
     for (size_t i = 0; i < json_array_size(fields); i++) {
         const json_t *change = json_array_get(fields, i);
@@ -618,8 +623,8 @@ static int take_base(struct deal *deal, const struct rules *rules, const json_t 
         }
         if (field == NULL)
             continue; /* a link, or a field the rules have lost meanwhile */
-        if (is_certain)
-            image = rule_field_value(field, target, deal_values(deal, target));
+        if (outcome->is_certain)
+            image = rule_field_value(field, target, values);
         if (image == NULL)
             image = json_incref(json_object_get(change, "new"));
         if (json_object_set_new(deal_base(deal, target), name, image) < 0 ||
@@ -666,7 +671,7 @@ static int take_result(struct deal *deal, const struct cause *cause, const struc
         deal->conflict_rounds = 0;
         if (outcome->documents == NULL) /* applied, but not seen: the record has to be read before its base is known */
             return ask_for(rules, deal, target, outcome->record_id, cause, effects, err);
-        if (take_base(deal, rules, pending, target, outcome->is_certain, err) < 0)
+        if (take_base(deal, rules, pending, target, outcome, err) < 0)
             return -1;
         return outcome->is_certain ? note_writer(deal, target, outcome->decision_id, err) : 0;
     case OUTCOME_CONFLICT:
