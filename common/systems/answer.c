@@ -102,7 +102,9 @@ void answer_fail(struct system_answer *answer, const struct http_response *respo
 
 void answer_no_token(struct system_answer *answer, const struct error *err, const char *what)
 {
-    answer->result = err->class == ERROR_CONFIG ? SYSTEM_BLOCKED : SYSTEM_RETRY;
+    answer->result = err->class == ERROR_CONFIG   ? SYSTEM_BLOCKED
+                     : err->class == ERROR_POISON ? SYSTEM_REFUSED
+                                                  : SYSTEM_RETRY;
     answer->status = 0;
     answer->retry_after_ms = -1;
     answer->error = *err;

@@ -1,6 +1,6 @@
 /* What an HTTP answer of an outside system means, before its own error codes are asked: by status alone.
  *
- * Pure. The systems refine it with their code tables (partner_center_answer.h, dynamics365_answer.h). */
+ * Pure. The systems refine it with their code tables (partner_center_referral.h, dynamics365_record.h). */
 #ifndef TANDEM_SYSTEMS_ANSWER_H
 #define TANDEM_SYSTEMS_ANSWER_H
 
@@ -25,7 +25,7 @@ json_t *answer_json(const struct http_response *response);
  * `what` names the step ("read referral"). Never puts the body into the error. `now_epoch_ms` for Retry-After dates. */
 void answer_fail(struct system_answer *answer, const struct http_response *response, enum system_result result,
                  const char *code, const char *what, int64_t now_epoch_ms);
-/* The same when there is no response at all: no token. */
+/* The same when there is no response at all: no token, or a request that cannot be sent as it is (ERROR_POISON). */
 void answer_no_token(struct system_answer *answer, const struct error *err, const char *what);
 
 #endif

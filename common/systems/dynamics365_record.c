@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "common/base/json.h"
+#include "common/http/client.h"
 #include "common/messages/record.h"
 #include "common/systems/answer.h"
+#include "common/systems/dynamics365_lookup.h"
 
 static const struct {
     const char *entity, *set, *key;
@@ -42,6 +44,8 @@ static const struct {
     const char *word;
 } CODES[] = {
     {"0x80060882", SYSTEM_CONFLICT, "dynamics_365.version"},
+    {"0x80060883", SYSTEM_REFUSED, "dynamics_365.no_versions"},
+    {"0x8006088d", SYSTEM_REFUSED, "dynamics_365.no_versions"},
     {"0x80040217", SYSTEM_GONE, "dynamics_365.not_found"},
     {"0x80060891", SYSTEM_GONE, "dynamics_365.not_found"},
     {"0x8006088a", SYSTEM_REFUSED, "dynamics_365.no_such_table"},
@@ -67,6 +71,7 @@ static const struct {
     {"0x80040515", SYSTEM_CONFLICT, "dynamics_365.already_closed"},
     {"0x80040516", SYSTEM_CONFLICT, "dynamics_365.cannot_close"},
     {"0x8004051a", SYSTEM_CONFLICT, "dynamics_365.already_open"},
+    {"0x80040517", SYSTEM_CONFLICT, "dynamics_365.customer_inactive"},
     {"0x80040265", SYSTEM_REFUSED, "dynamics_365.plugin_refused"},
     {"0x80040216", SYSTEM_RETRY, "dynamics_365.unexpected"},
     {"0x80072322", SYSTEM_RETRY, "dynamics_365.throttled_requests"},
@@ -108,13 +113,11 @@ enum system_result dynamics_classify(long status, const json_t *body, bool has_e
     enum system_result result = answer_of_status(status, has_effect);
 
     for (size_t i = 0; code != NULL && i < ARRAY_LENGTH(CODES); i++) {
-        if (text_equal_ignoring_case(code, CODES[i].code)) {
-            *ret_code = CODES[i].word;
-            /* A 412 is a version conflict unless its code names a duplicate that is no key ("Perform conditional
-             * operations"); a code that says "again" on a 5xx after sending is still an unknown outcome only when the
-             * status says so. */
-            return CODES[i].result;
-        }
+        if (!text_equal_ignoring_case(code, CODES[i].code))
+            continue;
+        *ret_code = CODES[i].word;
+        /* "Try again" does not say that nothing was done, where the status leaves that open. */
+        return result == SYSTEM_UNKNOWN && CODES[i].result == SYSTEM_RETRY ? SYSTEM_UNKNOWN : CODES[i].result;
     }
     *ret_code = word_of(result);
     return result;
@@ -139,31 +142,34 @@ static bool is_listed_before(const struct config_list *columns, size_t index, si
     return false;
 }
 
+/* A column once: several lookups may share one, and what is always read may be listed as well. */
+static int append_column(struct text *query, json_t *seen, const char *column)
+{
+    if (json_object_get(seen, column) != NULL)
+        return 0;
+    if (json_object_set_new(seen, column, json_true()) < 0)
+        return -1;
+    return text_appendf(query, "%s%s", json_object_size(seen) > 1 ? "," : "$select=", column);
+}
+
 static int append_select(struct text *query, const char *entity, const struct config_list *columns)
 {
-    if (text_appendf(query, "$select=%s", dynamics_primary_key(entity)) < 0)
+    json_auto_t *seen = json_object();
+
+    if (append_column(query, seen, dynamics_primary_key(entity)) < 0)
         return -1;
     for (size_t i = 0; i < ARRAY_LENGTH(ALWAYS); i++) {
-        if (text_appendf(query, ",%s", ALWAYS[i]) < 0)
+        if (append_column(query, seen, ALWAYS[i]) < 0)
             return -1;
     }
     for (size_t i = 0; i < columns->count; i++) {
-        const char *column = columns->items[i];
-        bool is_always = false;
-        for (size_t k = 0; k < ARRAY_LENGTH(ALWAYS); k++)
-            is_always |= strcmp(ALWAYS[k], column) == 0;
-        const char *dot = strchr(column, '.');
-        if (dot != NULL) {
-            /* customerid_account.name: the id column of the lookup tells which record it is. */
-            const size_t length = (size_t)(dot - column);
-            const char *suffix = strstr(column, "id_");
-            const size_t stem = suffix != NULL && suffix < dot ? (size_t)(suffix - column) + 2 : length;
-            if (!is_listed_before(columns, i, length) && text_appendf(query, ",_%.*s_value", (int)stem, column) < 0)
-                return -1;
-        } else if (!is_always && strcmp(column, dynamics_primary_key(entity)) != 0 &&
-                   text_appendf(query, ",%s", column) < 0) {
+        const char *dot = strchr(columns->items[i], '.');
+        char *column = dot == NULL ? text_copy(columns->items[i])
+                                   : dynamics_lookup_column(columns->items[i], (size_t)(dot - columns->items[i]));
+        int status = column == NULL ? -1 : append_column(query, seen, column);
+        free(column);
+        if (status < 0)
             return -1;
-        }
     }
     return 0;
 }
@@ -260,7 +266,8 @@ static int add_lookup(const struct decision *decision, struct dynamics_parts *pa
         (void)error_no_memory(err);
         goto out;
     }
-    if (how == NULL || dynamics_entity_set(json_text_of(how, "entity")) == NULL) {
+    if (dynamics_entity_set(json_text_of(how, "entity")) == NULL ||
+        json_array_size(json_object_get(how, "match")) == 0) {
         (void)error_set(err, ERROR_POISON, "dynamics_365.write", "the rules say of no lookup '%s' what it points to",
                         navigation);
         goto out;
@@ -295,7 +302,7 @@ static int take_state(const struct decision *decision, struct dynamics_parts *pa
     parts->has_state = true;
     parts->state = (long)json_integer_value(state);
     parts->status = (long)json_integer_value(status);
-    parts->is_closing = parts->state != 0;
+    parts->is_closing = parts->state != 0 && text_equal(decision->record_type, "opportunity");
     return 0;
 }
 
@@ -337,6 +344,11 @@ void dynamics_parts_done(struct dynamics_parts *parts)
     *parts = (struct dynamics_parts){0};
 }
 
+static bool has_audit(const struct decision *decision)
+{
+    return decision->audit_column != NULL && decision->audit_text != NULL;
+}
+
 char *dynamics_audit_text(const struct decision *decision)
 {
     struct timestamp at = {0};
@@ -356,6 +368,63 @@ bool dynamics_has_marker(const json_t *record, const struct decision *decision)
 
     free(marker);
     return is_there;
+}
+
+char *dynamics_path(const char *entity, const char *record_id, const json_t *create_key)
+{
+    const char *set = dynamics_entity_set(entity);
+    const char *column = json_object_iter_key(json_object_iter((json_t *)(uintptr_t)create_key));
+    char *literal, *encoded, *path;
+
+    if (record_id != NULL)
+        return text_format("%s(%s)", set, record_id);
+    literal = dynamics_literal(json_text_of(create_key, column));
+    encoded = literal == NULL ? NULL : http_encode(literal);
+    path = encoded == NULL ? NULL : text_format("%s(%s='%s')", set, column, encoded);
+    free(literal);
+    free(encoded);
+    return path;
+}
+
+static int put_audit_text(json_t *body, const struct decision *decision)
+{
+    struct decision told = *decision;
+    const char *given = json_text_of(body, decision->audit_column);
+    char *audit;
+    int status;
+
+    if (given != NULL) /* the rules write a text of their own into the audit column */
+        told.audit_text = (char *)(uintptr_t)given;
+    audit = dynamics_audit_text(&told);
+    status = audit == NULL ? -1 : json_object_set_new(body, decision->audit_column, json_string(audit));
+    free(audit);
+    return status;
+}
+
+/* A new record is open: only its status reason can be given ("statecode: not valid on create"). */
+static int put_state(json_t *body, const struct decision *decision, const struct dynamics_parts *parts)
+{
+    if (!parts->has_state || parts->is_closing)
+        return 0;
+    if (decision->action != DECISION_CREATE && json_object_set_new(body, "statecode", json_integer(parts->state)) < 0)
+        return -1;
+    return json_object_set_new(body, "statuscode", json_integer(parts->status));
+}
+
+char *dynamics_body(const struct decision *decision, const struct dynamics_parts *parts, const json_t *binds,
+                    size_t *ret_length)
+{
+    json_auto_t *body = json_deep_copy(parts->columns);
+
+    if (body == NULL || json_object_update(body, (json_t *)(uintptr_t)binds) < 0 ||
+        put_state(body, decision, parts) < 0)
+        return NULL;
+    if (has_audit(decision) && put_audit_text(body, decision) < 0)
+        return NULL;
+    /* Key columns stand in the address; in the body they would win over it ("Use Upsert"). */
+    if (decision->action == DECISION_CREATE)
+        (void)json_object_del(body, json_object_iter_key(json_object_iter(decision->create_key)));
+    return json_write(body, false, ret_length);
 }
 
 char *dynamics_close_body(const struct decision *decision, const struct dynamics_parts *parts, bool with_time,
@@ -381,21 +450,6 @@ char *dynamics_close_body(const struct decision *decision, const struct dynamics
     return text;
 }
 
-char *dynamics_literal(const char *text)
-{
-    struct text out;
-    char *taken = NULL;
-    bool is_complete = true;
-
-    text_init(&out, 4096);
-    for (const char *at = text; *at != '\0' && is_complete; at++)
-        is_complete = text_append_char(&out, *at) == 0 && (*at != '\'' || text_append_char(&out, '\'') == 0);
-    if (is_complete)
-        taken = text_take(&out);
-    text_done(&out);
-    return taken;
-}
-
 static bool values_stand(const json_t *record, const struct decision *decision)
 {
     const char *column;
@@ -417,7 +471,7 @@ bool dynamics_shows(const json_t *record, const struct decision *decision)
     if (json_is_integer(state) && json_integer_value(state) != 0 &&
         json_integer_of(record, "statecode", -1) != json_integer_value(state))
         return false;
-    if (decision->audit_column != NULL)
+    if (has_audit(decision))
         return dynamics_has_marker(record, decision);
     return values_stand(record, decision);
 }

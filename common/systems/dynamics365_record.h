@@ -32,7 +32,7 @@ struct dynamics_parts {
     json_t *lookups; /* {navigation: {"entity", "match": [..], "create": bool, "values": {attribute: value}}} */
     bool has_state;
     long state, status; /* statecode and statuscode to reach */
-    bool is_closing;    /* state 1 or 2: by an action, not by columns */
+    bool is_closing;    /* of an opportunity: by an action, not by columns */
 };
 /* ERROR_POISON "dynamics_365.write" when a dotted column has no lookup, or the state is no pair of numbers. */
 int dynamics_parts_of(const struct decision *decision, struct dynamics_parts *ret_parts, struct error *err)
@@ -43,12 +43,18 @@ void dynamics_parts_done(struct dynamics_parts *parts);
 char *dynamics_audit_text(const struct decision *decision);
 bool dynamics_has_marker(const json_t *record, const struct decision *decision);
 
+/* "opportunities(4d3c…)", or by the alternate key when there is no id yet: "opportunities(column='…')". free(); NULL when
+ * out of memory. `create_key`: one text. */
+char *dynamics_path(const char *entity, const char *record_id, const json_t *create_key);
+
+/* Body that changes or creates the record: its columns, `binds` of its lookups, audit text with marker, state where it is
+ * no closing. free(); NULL when out of memory. */
+char *dynamics_body(const struct decision *decision, const struct dynamics_parts *parts, const json_t *binds,
+                    size_t *ret_length);
+
 /* Body of WinOpportunity or LoseOpportunity. `with_time`: the closing date carries time and zone. NULL: out of memory. */
 char *dynamics_close_body(const struct decision *decision, const struct dynamics_parts *parts, bool with_time,
                           size_t *ret_length);
-
-/* OData string literal without the quotes: inner quotes doubled. free(). */
-char *dynamics_literal(const char *text);
 
 /* "opportunities(4d3c…)" in an address (OData-EntityId) -> the GUID; false when there is none. */
 bool dynamics_id_of(const char *address, char out[static UUID_TEXT_SIZE]);

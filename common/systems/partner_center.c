@@ -1,6 +1,5 @@
 #include "common/systems/partner_center.h"
 
-#include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +73,7 @@ struct operation {
     char *engagement_id;
     unsigned pages;
     struct system_write write; /* writes; the decision is the caller's until on_done */
+    bool was_written;          /* the change was taken, without showing the referral */
     int64_t started_us;
     unsigned calls;
 };
@@ -96,31 +96,49 @@ static void answer(struct operation *operation, struct system_answer *with)
     operation_free(operation);
 }
 
+/* What a request was about. */
+enum request_kind {
+    REQUEST_READ,
+    REQUEST_LIST, /* of the engagement: no answer to it says that our referral is gone */
+    REQUEST_WRITE
+};
+
+static enum system_result judge(const struct http_response *response, enum request_kind kind, const char **ret_code)
+{
+    json_auto_t *body = answer_json(response);
+    enum system_result result = referral_classify(response->status, body, kind == REQUEST_WRITE, ret_code);
+
+    if (kind == REQUEST_READ && response->status == 403 && result == SYSTEM_REFUSED)
+        return SYSTEM_GONE; /* not visible to our user is as good as not there */
+    if (kind == REQUEST_LIST && result == SYSTEM_GONE)
+        return SYSTEM_REFUSED;
+    return result;
+}
+
 static void fail(struct operation *operation, const struct http_response *response, const struct error *err,
-                 bool has_effect, const char *what)
+                 enum request_kind kind, const char *what)
 {
     struct system_answer failed = {.retry_after_ms = -1};
-    json_auto_t *body = NULL;
     const char *code = NULL;
     enum system_result result;
 
     if (response == NULL) {
         answer_no_token(&failed, err, what);
-        answer(operation, &failed);
-        return;
-    }
-    if (response->result != HTTP_ANSWERED) {
-        result = answer_of_transport(response->result, has_effect);
-    } else if (response->status >= 200 && response->status < 300) {
-        result = has_effect ? SYSTEM_UNKNOWN : SYSTEM_RETRY; /* a success whose body is not a referral */
-        code = "partner_center.bad_response";
     } else {
-        body = answer_json(response);
-        result = referral_classify(response->status, body, has_effect, &code);
-        if (!has_effect && response->status == 403 && result == SYSTEM_REFUSED)
-            result = SYSTEM_GONE; /* not visible to our user is as good as not there */
+        if (response->result != HTTP_ANSWERED) {
+            result = answer_of_transport(response->result, kind == REQUEST_WRITE);
+        } else if (response->status >= 200 && response->status < 300) {
+            result = kind == REQUEST_WRITE ? SYSTEM_UNKNOWN : SYSTEM_RETRY; /* a success that shows no referral */
+            code = "partner_center.bad_response";
+        } else {
+            result = judge(response, kind, &code);
+        }
+        answer_fail(&failed, response, result, code, what, timestamp_to_ms(clock_now()));
     }
-    answer_fail(&failed, response, result, code, what, timestamp_to_ms(clock_now()));
+    if (operation->was_written && (failed.result == SYSTEM_RETRY || failed.result == SYSTEM_BLOCKED)) {
+        failed.result = SYSTEM_UNKNOWN;
+        failed.error.class = answer_error_class(SYSTEM_UNKNOWN);
+    }
     answer(operation, &failed);
 }
 
@@ -128,6 +146,8 @@ static void fail_locally(struct operation *operation, enum system_result result,
 {
     struct system_answer failed = {.result = result, .retry_after_ms = -1, .error = *err};
 
+    if (operation->was_written && result == SYSTEM_RETRY)
+        failed.result = SYSTEM_UNKNOWN;
     answer(operation, &failed);
 }
 
@@ -147,10 +167,11 @@ static int send_request(struct operation *operation, struct exchange_request *re
 
 /* -- reading ------------------------------------------------------------------------------------------------------- */
 
-static void remember_engagement(struct operation *operation)
+/* Keeps which engagement the others' referrals belong to: they may be invisible when their event comes. */
+static void remember_engagement(struct operation *operation, const json_t *own)
 {
     json_t *known = operation->center->engagements;
-    json_t *referral;
+    const json_t *referral;
     size_t i;
 
     if (operation->engagement_id == NULL)
@@ -159,9 +180,10 @@ static void remember_engagement(struct operation *operation)
         (void)json_object_clear(known);
     json_array_foreach (operation->referrals, i, referral) {
         const char *id = json_string_value(json_at(referral, "id", true));
+        char normalised[UUID_TEXT_SIZE];
         /* A lost entry costs one more look-up by poll, nothing else. */
-        if (id != NULL && referral_is_microsofts(referral))
-            (void)json_object_set_new(known, id, json_string(operation->engagement_id));
+        if (referral != own && id != NULL && uuid_is_valid(id, strlen(id)))
+            (void)json_object_set_new(known, uuid_normalise(id, normalised), json_string(operation->engagement_id));
     }
 }
 
@@ -171,28 +193,27 @@ static json_t *documents_of(const json_t *referrals, json_t *own)
     json_t *referral;
     size_t i;
 
-    if (documents == NULL || json_array_append_new(documents, referral_document("own", own)) < 0) {
-        json_decref(documents);
-        return NULL;
-    }
+    if (json_array_append_new(documents, referral_document("own", own)) < 0)
+        goto failed;
     json_array_foreach (referrals, i, referral) {
-        if (referral != own && !text_equal(json_text_of(referral, "id"), json_text_of(own, "id")) &&
-            json_array_append_new(documents, referral_document("related", referral)) < 0) {
-            json_decref(documents);
-            return NULL;
-        }
+        if (referral != own && json_array_append_new(documents, referral_document("related", referral)) < 0)
+            goto failed;
     }
     return documents;
+failed:
+    json_decref(documents);
+    return NULL;
 }
 
 static void answer_with_referrals(struct operation *operation)
 {
-    json_t *own =
-        referral_own_of(operation->referrals, operation->record_id, operation->center->settings->organization_id);
+    /* A related referral is not ours, whoever owns it. */
+    const char *own_id = operation->is_related ? NULL : operation->record_id;
+    json_t *own = referral_own_of(operation->referrals, own_id, operation->center->settings->organization_id);
     json_auto_t *documents = NULL;
     struct error err = ERROR_INIT;
 
-    remember_engagement(operation);
+    remember_engagement(operation, own);
     if (own == NULL) {
         (void)error_set(&err, ERROR_POISON, "partner_center.no_own_referral",
                         "the engagement shows no referral of our organisation");
@@ -237,35 +258,59 @@ static int list_engagement(struct operation *operation, const char *next_query, 
     return status;
 }
 
+static bool has_referral(const struct operation *operation, const char *id)
+{
+    const json_t *referral;
+    size_t i;
+
+    json_array_foreach (operation->referrals, i, referral) {
+        if (text_equal_ignoring_case(json_string_value(json_at(referral, "id", true)), id))
+            return true;
+    }
+    return false;
+}
+
+/* Adds a page's referrals, each once: pages overlap when deals change meanwhile, and ours was just read by its id. */
+static int take_page(struct operation *operation, const json_t *page, struct error *err)
+{
+    json_t *referral;
+    size_t i;
+
+    json_array_foreach (json_object_get(page, "value"), i, referral) {
+        const char *id = json_string_value(json_at(referral, "id", true));
+        const char *engagement = json_string_value(json_at(referral, "engagementId", true));
+
+        if (id == NULL || engagement == NULL || !text_equal_ignoring_case(engagement, operation->engagement_id))
+            return error_set(err, ERROR_POISON, "partner_center.foreign_record",
+                             "asked for the referrals of one engagement, the answer shows another's");
+        if (!has_referral(operation, id) && json_array_append(operation->referrals, referral) < 0)
+            return error_no_memory(err);
+    }
+    return 0;
+}
+
 static void on_engagement(void *arg, const struct http_response *response, const struct error *err)
 {
     struct operation *operation = arg;
     json_auto_t *page = NULL;
     struct error local = ERROR_INIT;
     const char *next;
-    json_t *referral;
-    size_t i;
 
     if (response == NULL || response->result != HTTP_ANSWERED || response->status != 200 ||
         (page = answer_json(response)) == NULL || !json_is_array(json_object_get(page, "value"))) {
-        fail(operation, response, err, false, "list the engagement's referrals");
+        fail(operation, response, err, REQUEST_LIST, "list the engagement's referrals");
         return;
     }
-    json_array_foreach (json_object_get(page, "value"), i, referral) {
-        const char *id = json_text_of(referral, "id");
-        /* Our own was just read by its id; the list may lag behind it. */
-        if (id != NULL && !(json_array_size(operation->referrals) > 0 &&
-                            text_equal(id, json_text_of(json_array_get(operation->referrals, 0), "id"))))
-            (void)json_array_append(operation->referrals, referral);
+    if (take_page(operation, page, &local) < 0) {
+        fail_locally(operation, local.class == ERROR_POISON ? SYSTEM_REFUSED : SYSTEM_RETRY, &local);
+        return;
     }
     next = json_text_of(page, "@odata.nextLink");
     next = next == NULL ? NULL : strchr(next, '?');
-    if (next != NULL && operation->pages < ENGAGEMENT_PAGES_MAX) {
-        if (list_engagement(operation, next + 1, &local) < 0)
-            fail_locally(operation, SYSTEM_RETRY, &local);
-        return;
-    }
-    answer_with_referrals(operation);
+    if (next == NULL || operation->pages >= ENGAGEMENT_PAGES_MAX)
+        answer_with_referrals(operation);
+    else if (list_engagement(operation, next + 1, &local) < 0)
+        fail_locally(operation, SYSTEM_RETRY, &local);
 }
 
 static void on_referral(void *arg, const struct http_response *response, const struct error *err)
@@ -288,7 +333,7 @@ static void on_referral(void *arg, const struct http_response *response, const s
     }
     if (response == NULL || response->result != HTTP_ANSWERED || response->status != 200 ||
         (referral = answer_json(response)) == NULL || (id = json_string_value(json_at(referral, "id", true))) == NULL) {
-        fail(operation, response, err, false, "read the referral");
+        fail(operation, response, err, REQUEST_READ, "read the referral");
         return;
     }
     if (!text_equal_ignoring_case(id, operation->record_id)) {
@@ -303,7 +348,8 @@ static void on_referral(void *arg, const struct http_response *response, const s
         fail_locally(operation, SYSTEM_RETRY, &local);
         return;
     }
-    if (engagement == NULL || (!referral_is_shared(referral) && !referral_is_microsofts(referral))) {
+    if (engagement == NULL ||
+        (!operation->is_related && !referral_is_shared(referral) && !referral_is_microsofts(referral))) {
         answer_with_referrals(operation);
         return;
     }
@@ -318,6 +364,7 @@ static struct operation *operation_new(struct partner_center *center, const char
                                        void *arg)
 {
     struct operation *operation = calloc(1, sizeof(*operation));
+    char normalised[UUID_TEXT_SIZE];
 
     if (operation == NULL)
         return NULL;
@@ -325,7 +372,7 @@ static struct operation *operation_new(struct partner_center *center, const char
     operation->on_done = on_done;
     operation->arg = arg;
     operation->started_us = clock_monotonic_us();
-    operation->record_id = text_copy(record_id);
+    operation->record_id = text_copy(uuid_normalise(record_id, normalised));
     operation->referrals = json_array();
     if (operation->record_id == NULL || operation->referrals == NULL) {
         operation_free(operation);
@@ -377,14 +424,15 @@ static void on_patched(void *arg, const struct http_response *response, const st
 
     if (response != NULL && response->result == HTTP_ANSWERED && response->status == 204) {
         /* The service took the change and shows nothing: read it, without the certainty of the write's own answer. */
+        operation->was_written = true;
         if (get_referral(operation, &local) < 0)
-            fail_locally(operation, SYSTEM_UNKNOWN, &local);
+            fail_locally(operation, SYSTEM_RETRY, &local);
         return;
     }
     if (response == NULL || response->result != HTTP_ANSWERED || response->status < 200 || response->status > 299 ||
         (referral = answer_json(response)) == NULL || (id = json_string_value(json_at(referral, "id", true))) == NULL ||
         !text_equal_ignoring_case(id, operation->record_id)) {
-        fail(operation, response, err, true, "change the referral");
+        fail(operation, response, err, REQUEST_WRITE, "change the referral");
         return;
     }
     documents = json_array();
@@ -439,6 +487,8 @@ static int partner_center_write(struct system *system, const struct system_write
 
     if (decision->action != DECISION_UPDATE || decision->record_id == NULL)
         return error_set(err, ERROR_POISON, "partner_center.action", "only existing referrals can be written");
+    if (!uuid_is_valid(decision->record_id, strlen(decision->record_id)))
+        return error_set(err, ERROR_POISON, "partner_center.bad_id", "the referral's id is not a GUID");
     if (decision->expected_etag == NULL)
         return error_set(err, ERROR_POISON, "partner_center.no_version",
                          "a referral is written only with the eTag it was read with");

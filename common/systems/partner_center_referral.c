@@ -5,6 +5,7 @@
 
 #include "common/base/json.h"
 #include "common/base/text.h"
+#include "common/base/timestamp.h"
 #include "common/messages/record.h"
 #include "common/systems/answer.h"
 
@@ -181,6 +182,10 @@ char *referral_patch(const json_t *write, enum referral_number_form deal_value_f
             return NULL;
         }
     }
+    if (json_object_size(write) == 0) {
+        (void)error_set(err, ERROR_POISON, "partner_center.no_change", "the decision changes nothing");
+        return NULL;
+    }
     if (json_array_size(operations) != json_object_size(write)) {
         (void)error_set(err, ERROR_POISON, "partner_center.path",
                         "the rules write a path that Partner Center does not take as a change");
@@ -192,6 +197,22 @@ char *referral_patch(const json_t *write, enum referral_number_form deal_value_f
     return text;
 }
 
+/* The same value, however it is written: the service may give a text for a number and a time with other digits. */
+static bool is_same_value(const json_t *present, const json_t *wanted)
+{
+    const char *present_text = json_string_value(present), *wanted_text = json_string_value(wanted);
+    struct decimal present_number, wanted_number;
+    struct timestamp present_time, wanted_time;
+
+    if (json_same(present, wanted))
+        return true;
+    if (json_get_decimal(wanted, &wanted_number))
+        return present_text != NULL && decimal_parse(present_text, strlen(present_text), &present_number) &&
+               decimal_compare(&present_number, &wanted_number) == 0;
+    return present_text != NULL && wanted_text != NULL && timestamp_parse(present_text, true, &present_time) &&
+           timestamp_parse(wanted_text, true, &wanted_time) && timestamp_compare(present_time, wanted_time) == 0;
+}
+
 bool referral_shows(const json_t *referral, const json_t *write)
 {
     const char *path;
@@ -199,7 +220,7 @@ bool referral_shows(const json_t *referral, const json_t *write)
 
     json_object_foreach ((json_t *)(uintptr_t)write, path, wanted) {
         const json_t *present = json_at(referral, path, true);
-        if (present == NULL ? !json_is_null(wanted) : !json_same(present, wanted))
+        if (present == NULL ? !json_is_null(wanted) : !is_same_value(present, wanted))
             return false;
     }
     return true;
