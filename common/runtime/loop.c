@@ -1,5 +1,7 @@
 #include "common/runtime/loop.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -7,20 +9,22 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <pthread.h>
+#include "common/runtime/log.h"
 
-struct posted {
+enum { MS_PER_SECOND = 1000, US_PER_MS = 1000, US_PER_SECOND = 1000000, NS_PER_US = 1000 };
+
+struct post {
     void (*call)(void *arg);
     void *arg;
-    struct posted *next;
+    struct post *next;
 };
 
 struct loop {
     struct event_base *base;
-    struct event *wake; /* the eventfd below became readable: something was posted */
+    struct event *wake_event;
     int wake_fd;
-    pthread_mutex_t lock; /* guards the list */
-    struct posted *first, **last;
+    pthread_mutex_t mutex; /* guards the posts */
+    struct post *first_post, *last_post;
 };
 
 struct loop_timer {
@@ -29,81 +33,97 @@ struct loop_timer {
     void *arg;
 };
 
-static struct posted *take_posted(struct loop *loop)
+/* libevent would print to standard error by itself, past the format of the log. */
+static void on_libevent_message(int severity, const char *message)
 {
-    struct posted *first;
-
-    (void)pthread_mutex_lock(&loop->lock);
-    first = loop->first;
-    loop->first = NULL;
-    loop->last = &loop->first;
-    (void)pthread_mutex_unlock(&loop->lock);
-    return first;
+    enum log_level level = severity >= EVENT_LOG_ERR    ? LOG_LEVEL_ERROR
+                           : severity >= EVENT_LOG_WARN ? LOG_LEVEL_WARNING
+                                                        : LOG_LEVEL_DEBUG;
+    log_write(level, "loop.libevent", &LOG_TEXT("text", message), 1);
 }
 
-static void on_wake(evutil_socket_t fd, short what, void *arg)
+static struct post *take_posts(struct loop *loop)
 {
-    struct loop *loop = arg;
-    uint64_t count;
+    pthread_mutex_lock(&loop->mutex);
+    struct post *posts = loop->first_post;
+    loop->first_post = NULL;
+    loop->last_post = NULL;
+    pthread_mutex_unlock(&loop->mutex);
+    return posts;
+}
 
-    (void)what;
-    (void)!read(fd, &count, sizeof(count)); /* the counter only wakes; what is to be done stands in the list */
-    for (struct posted *posted = take_posted(loop), *next; posted != NULL; posted = next) {
-        next = posted->next;
-        posted->call(posted->arg);
-        free(posted);
+static void on_wake(evutil_socket_t fd, short events, void *arg)
+{
+    (void)events;
+    eventfd_t ignored;
+    (void)eventfd_read(fd, &ignored);
+    /* What is posted from inside a call waits for the next turn, so that sockets and timers get theirs. */
+    for (struct post *post = take_posts(arg), *next; post != NULL; post = next) {
+        next = post->next;
+        post->call(post->arg);
+        free(post);
     }
 }
 
-static struct event_base *make_base(void)
+/* Timers on the clock that clock_monotonic_ms() reads: libevent's default is a coarse one, by which they can expire some
+ * milliseconds early. */
+static struct event_base *new_base(void)
 {
     struct event_config *config = event_config_new();
-    struct event_base *base;
-
     if (config == NULL)
         return NULL;
-    /* Timers must not jump with the wall clock; libevent uses the monotonic one, precisely if asked. */
-    (void)event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
-    base = event_base_new_with_config(config);
+    struct event_base *base = NULL;
+    if (event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER) == 0)
+        base = event_base_new_with_config(config);
     event_config_free(config);
     return base;
 }
 
 int loop_new(struct loop **ret_loop, struct error *err)
 {
+    event_set_log_callback(on_libevent_message);
     struct loop *loop = calloc(1, sizeof(*loop));
-
     if (loop == NULL)
         return error_no_memory(err);
-    loop->last = &loop->first;
-    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    (void)pthread_mutex_init(&loop->lock, NULL);
-    loop->base = make_base();
-    if (loop->wake_fd >= 0 && loop->base != NULL)
-        loop->wake = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, loop);
-    if (loop->wake == NULL || event_add(loop->wake, NULL) < 0) {
-        loop_free(loop);
-        return error_set(err, ERROR_FATAL, "loop.setup", "the event loop cannot be set up");
+    pthread_mutex_init(&loop->mutex, NULL);
+    loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (loop->wake_fd < 0) {
+        error_set(err, ERROR_FATAL, "loop.no_descriptor", "eventfd: %s", strerror(errno));
+        goto fail;
+    }
+    loop->base = new_base();
+    if (loop->base == NULL) {
+        error_set(err, ERROR_FATAL, "loop.not_made", "the event loop could not be made");
+        goto fail;
+    }
+    loop->wake_event = event_new(loop->base, loop->wake_fd, EV_READ | EV_PERSIST, on_wake, loop);
+    if (loop->wake_event == NULL || event_add(loop->wake_event, NULL) < 0) {
+        error_no_memory(err);
+        goto fail;
     }
     *ret_loop = loop;
     return 0;
+
+fail:
+    loop_free(loop);
+    return -1;
 }
 
 void loop_free(struct loop *loop)
 {
     if (loop == NULL)
         return;
-    for (struct posted *posted = take_posted(loop), *next; posted != NULL; posted = next) {
-        next = posted->next;
-        free(posted);
+    for (struct post *post = take_posts(loop), *next; post != NULL; post = next) {
+        next = post->next;
+        free(post);
     }
-    if (loop->wake != NULL)
-        event_free(loop->wake);
+    if (loop->wake_event != NULL)
+        event_free(loop->wake_event);
     if (loop->base != NULL)
         event_base_free(loop->base);
     if (loop->wake_fd >= 0)
-        (void)close(loop->wake_fd);
-    (void)pthread_mutex_destroy(&loop->lock);
+        close(loop->wake_fd);
+    pthread_mutex_destroy(&loop->mutex);
     free(loop);
 }
 
@@ -114,29 +134,29 @@ struct event_base *loop_base(struct loop *loop)
 
 int loop_run(struct loop *loop, struct error *err)
 {
-    if (event_base_dispatch(loop->base) < 0)
-        return error_set(err, ERROR_FATAL, "loop.failed", "the event loop failed");
+    if (event_base_loop(loop->base, EVLOOP_NO_EXIT_ON_EMPTY) < 0)
+        return error_set(err, ERROR_FATAL, "loop.failed", "the event loop ended: %s", strerror(errno));
     return 0;
 }
 
 void loop_stop(struct loop *loop)
 {
-    (void)event_base_loopexit(loop->base, NULL);
+    if (event_base_loopexit(loop->base, NULL) < 0)
+        event_base_loopbreak(loop->base);
 }
 
-static void on_timer(evutil_socket_t fd, short what, void *arg)
+static void on_timer(evutil_socket_t fd, short events, void *arg)
 {
-    struct loop_timer *timer = arg;
-
     (void)fd;
-    (void)what;
-    timer->on_expire(timer->arg); /* may free the timer */
+    (void)events;
+    /* The callback may free the timer. */
+    const struct loop_timer *timer = arg;
+    timer->on_expire(timer->arg);
 }
 
 struct loop_timer *loop_timer_new(struct loop *loop, void (*on_expire)(void *arg), void *arg)
 {
     struct loop_timer *timer = calloc(1, sizeof(*timer));
-
     if (timer == NULL)
         return NULL;
     timer->on_expire = on_expire;
@@ -151,10 +171,13 @@ struct loop_timer *loop_timer_new(struct loop *loop, void (*on_expire)(void *arg
 
 void loop_timer_set(struct loop_timer *timer, int64_t delay_ms)
 {
-    const int64_t delay = delay_ms > 0 ? delay_ms : 0;
-    const struct timeval when = {.tv_sec = (time_t)(delay / 1000), .tv_usec = (suseconds_t)(delay % 1000 * 1000)};
-
-    (void)evtimer_add(timer->event, &when);
+    if (delay_ms < 0)
+        delay_ms = 0;
+    struct timeval delay = {.tv_sec = (time_t)(delay_ms / MS_PER_SECOND),
+                            .tv_usec = (suseconds_t)(delay_ms % MS_PER_SECOND * US_PER_MS)};
+    /* Adding fails for want of memory only. Too early is then better than never. */
+    if (evtimer_add(timer->event, &delay) < 0)
+        event_active(timer->event, EV_TIMEOUT, 0);
 }
 
 void loop_timer_stop(struct loop_timer *timer)
@@ -177,56 +200,60 @@ void loop_timer_free(struct loop_timer *timer)
 
 int loop_post(struct loop *loop, void (*call)(void *arg), void *arg)
 {
-    const uint64_t one = 1;
-    struct posted *posted = malloc(sizeof(*posted));
-
-    if (posted == NULL)
+    struct post *post = malloc(sizeof(*post));
+    if (post == NULL)
         return -1;
-    *posted = (struct posted){.call = call, .arg = arg};
-    (void)pthread_mutex_lock(&loop->lock);
-    *loop->last = posted;
-    loop->last = &posted->next;
-    (void)pthread_mutex_unlock(&loop->lock);
-    (void)!write(loop->wake_fd, &one, sizeof(one)); /* fails only when the counter is full, which wakes as well */
+    *post = (struct post){.call = call, .arg = arg};
+    pthread_mutex_lock(&loop->mutex);
+    if (loop->last_post != NULL)
+        loop->last_post->next = post;
+    else
+        loop->first_post = post;
+    loop->last_post = post;
+    pthread_mutex_unlock(&loop->mutex);
+    /* Fails only when the counter is full, which wakes as well. */
+    (void)eventfd_write(loop->wake_fd, 1);
     return 0;
 }
 
 int64_t clock_monotonic_us(void)
 {
     struct timespec now;
-
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+    return (int64_t)now.tv_sec * US_PER_SECOND + now.tv_nsec / NS_PER_US;
 }
 
 int64_t clock_monotonic_ms(void)
 {
-    return clock_monotonic_us() / 1000;
+    return clock_monotonic_us() / US_PER_MS;
 }
 
 struct timestamp clock_now(void)
 {
     struct timespec now;
-
     (void)clock_gettime(CLOCK_REALTIME, &now);
     return (struct timestamp){.seconds = now.tv_sec, .nanoseconds = (int32_t)now.tv_nsec};
 }
 
 void random_fill(void *bytes, size_t count)
 {
-    size_t done = 0;
-
-    while (done < count) {
-        ssize_t got = getrandom((char *)bytes + done, count - done, 0);
-        if (got > 0)
-            done += (size_t)got;
+    unsigned char *at = bytes;
+    while (count > 0) {
+        ssize_t got = getrandom(at, count, 0);
+        if (got < 0) {
+            /* Only a kernel without the call, or a filter that forbids it. Nothing here is safe without randomness. */
+            if (errno != EINTR)
+                abort();
+            continue;
+        }
+        at += got;
+        count -= (size_t)got;
     }
 }
 
 uint32_t random_u32(void)
 {
     uint32_t number;
-
     random_fill(&number, sizeof(number));
     return number;
 }

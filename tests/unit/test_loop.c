@@ -234,6 +234,23 @@ static void test_second_stop_does_not_end_the_next_run(void **state)
     assert_int_equal(world->calls, 1);
 }
 
+static void note_b(void *arg)
+{
+    note(arg, 'b');
+}
+
+/* Stopping lets what is due in the same turn run before the loop ends. */
+static void test_stop_finishes_the_turn(void **state)
+{
+    struct world *world = *state;
+    world->timer = loop_timer_new(world->loop, note_and_stop, world);
+    world->other = loop_timer_new(world->loop, note_b, world);
+    loop_timer_set(world->timer, 0);
+    loop_timer_set(world->other, 0);
+    run(world);
+    assert_string_equal(world->trace, "b");
+}
+
 /* Freeing a loop frees the calls that never ran. */
 static void test_waiting_posts_are_freed_with_the_loop(void **state)
 {
@@ -263,6 +280,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_posts_keep_their_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_posts_from_other_threads_all_run, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_second_stop_does_not_end_the_next_run, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_stop_finishes_the_turn, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_waiting_posts_are_freed_with_the_loop, set_up, tear_down),
         cmocka_unit_test(test_random_fill_stays_in_its_bounds),
     };

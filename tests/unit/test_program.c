@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -440,6 +441,38 @@ static void test_watchdog_is_fed_by_the_loop(void **state)
     close(fd);
 }
 
+/* Exit status: a bit for each protection that is missing. Sanitizers need the two against core dumps off. */
+static int missing_protections(void)
+{
+    struct sigaction pipe_action;
+    int missing = 0;
+    program_setup();
+    if (sigaction(SIGPIPE, NULL, &pipe_action) < 0 || pipe_action.sa_handler != SIG_IGN)
+        missing |= 1;
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
+    struct rlimit core;
+    if (getrlimit(RLIMIT_CORE, &core) < 0 || core.rlim_max != 0)
+        missing |= 2;
+    if (prctl(PR_GET_DUMPABLE) != 0)
+        missing |= 4;
+#endif
+    return missing;
+}
+
+/* A broken connection ends no process, and no core file holds what the process knew. */
+static void test_setup_protects_the_process(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0)
+        _exit(missing_protections());
+    int status = 0;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 /* Errors have the exit statuses that supervisors decide by. */
 static void test_exit_status_follows_code_and_class(void **state)
 {
@@ -485,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_log_tells_port_and_instance),
         cmocka_unit_test(test_supervisor_is_told),
         cmocka_unit_test(test_watchdog_is_fed_by_the_loop),
+        cmocka_unit_test(test_setup_protects_the_process),
         cmocka_unit_test(test_exit_status_follows_code_and_class),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
