@@ -13,11 +13,13 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
+#include "common/http/syntax.h"
 #include "common/runtime/loop.h"
 
 struct http_client;
 
 struct http_client_settings {
+    const char *name;                  /* of the account, for metrics and messages: "dynamics-365"; copied */
     const char *ca_file;               /* NULL: the system's */
     int64_t connect_timeout_ms;        /* 5,000 */
     int64_t total_timeout_ms;          /* 30,000 */
@@ -76,8 +78,5 @@ int http_send(struct http_client *client, const struct http_request *request, ht
               struct error *err) TANDEM_MUST_CHECK;
 /* First header of that name, without regard to case; NULL when absent. Valid during the callback. */
 const char *http_response_header(const struct http_response *response, const char *name);
-
-/* Percent-encodes everything but RFC 3986 unreserved characters. free(); NULL when out of memory. */
-char *http_encode(const char *text);
 
 #endif
