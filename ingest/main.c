@@ -1,60 +1,19 @@
 #include <curl/curl.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "common/base/text.h"
-#include "common/kafka/client.h"
-#include "common/kafka/producer.h"
+#include "common/kafka/topics.h"
 #include "common/runtime/command_line.h"
 #include "common/runtime/config.h"
 #include "common/runtime/log.h"
 #include "common/runtime/program.h"
-#include "ingest/serve.h"
+#include "ingest/roles.h"
 
 #define PROGRAM "tandem-ingest"
 
-enum { OUTPUT_MAX = 1024 * 1024, FLUSH_MS = 2000 };
-
-struct app {
-    struct program_settings program_settings;
-    struct kafka_settings kafka_settings;
-    struct serve_settings serve_settings;
-    struct certificates_settings certificates_settings;
-    struct config *config;
-    struct program *program;
-    struct producer *producer;
-    struct serve *serve;
-};
-
-/* --- Configuration --- */
-
-static const char *const FOREIGN_SECTIONS[] = {
-    "mapper", "pusher", "partner_center", "dynamics_365", "salesforce", "postgres", "credentials", NULL,
-};
-
-static int load_config(struct app *app, const char *path, struct diagnostics *diagnostics)
-{
-    const struct config_section sections[] = {
-        {.name = "program", .keys = PROGRAM_KEYS, .key_count = PROGRAM_KEY_COUNT, .target = &app->program_settings},
-        {.name = "kafka",
-         .keys = KAFKA_KEYS,
-         .key_count = KAFKA_KEY_COUNT,
-         .target = &app->kafka_settings,
-         .validate = kafka_settings_validate},
-        {.name = "ingest.serve",
-         .keys = SERVE_KEYS,
-         .key_count = SERVE_KEY_COUNT,
-         .target = &app->serve_settings,
-         .validate = serve_settings_validate},
-        {.name = "ingest.signature",
-         .keys = CERTIFICATES_KEYS,
-         .key_count = CERTIFICATES_KEY_COUNT,
-         .target = &app->certificates_settings,
-         .validate = certificates_settings_validate},
-    };
-
-    return config_load(path, sections, ARRAY_LENGTH(sections), FOREIGN_SECTIONS, diagnostics, &app->config);
-}
+enum { OUTPUT_MAX = 1024 * 1024, TOPICS_TIMEOUT_MS = 30000, SECTIONS_MAX = 9 /* one more than there are */ };
 
 static void print_text(FILE *stream, const struct text *text)
 {
@@ -73,13 +32,69 @@ static void print_diagnostics(const struct diagnostics *diagnostics)
     text_done(&out);
 }
 
-static int print_config(const struct app *app)
+static int bad_usage(const char *message)
+{
+    (void)fprintf(stderr, "%s: %s\n", PROGRAM, message);
+    return EXIT_USAGE;
+}
+
+/* --- Configuration ------------------------------------------------------------------------------------------------ */
+
+static const char *const FOREIGN_SECTIONS[] = {"mapper", "pusher", "salesforce", "postgres", NULL};
+
+#define SECTION(name_, keys_, count_, target_) \
+    .name = (name_), .keys = (keys_), .key_count = (count_), .target = &settings->target_
+
+/* What the roles do not need may be absent, but has to be right if it is there. */
+static size_t list_sections(struct roles_settings *settings, const struct roles *roles,
+                            struct config_section out[static SECTIONS_MAX])
+{
+    bool has_accounts = roles->fetches || roles->registers != NULL;
+    const struct config_section sections[SECTIONS_MAX] = {
+        {SECTION("program", PROGRAM_KEYS, PROGRAM_KEY_COUNT, program)},
+        {SECTION("kafka", KAFKA_KEYS, KAFKA_KEY_COUNT, kafka), .validate = kafka_settings_validate},
+        {SECTION("credentials", CREDENTIALS_KEYS, CREDENTIALS_KEY_COUNT, credentials), .is_optional = !has_accounts,
+         .validate = credentials_validate},
+        {SECTION("partner_center", PARTNER_CENTER_KEYS, PARTNER_CENTER_KEY_COUNT, partner_center),
+         .is_optional = !has_accounts},
+        {SECTION("dynamics_365", DYNAMICS_365_KEYS, DYNAMICS_365_KEY_COUNT, dynamics_365), .is_optional = true,
+         .present_flag = &settings->has_dynamics_365},
+        {SECTION("ingest.serve", SERVE_KEYS, SERVE_KEY_COUNT, serve), .is_optional = !roles->serves,
+         .validate = serve_settings_validate},
+        {SECTION("ingest.signature", CERTIFICATES_KEYS, CERTIFICATES_KEY_COUNT, certificates),
+         .is_optional = !roles->serves, .validate = certificates_settings_validate},
+        {SECTION("ingest.fetch", FETCH_KEYS, FETCH_KEY_COUNT, fetch), .is_optional = !roles->fetches},
+    };
+    size_t count = 0;
+
+    while (count < SECTIONS_MAX && sections[count].name != NULL) {
+        out[count] = sections[count];
+        count++;
+    }
+    return count;
+}
+#undef SECTION
+
+static int load(const char *path, const struct roles *roles, struct roles_settings *settings,
+                struct config **ret_config)
+{
+    struct config_section sections[SECTIONS_MAX];
+    size_t count = list_sections(settings, roles, sections);
+    struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+    int status = config_load(path, sections, count, FOREIGN_SECTIONS, &diagnostics, ret_config);
+
+    print_diagnostics(&diagnostics);
+    diagnostics_done(&diagnostics);
+    return status;
+}
+
+static int print_config(const struct config *config)
 {
     struct text out;
     int status = EXIT_ERROR;
 
     text_init(&out, OUTPUT_MAX);
-    if (config_print(app->config, &out) == 0) {
+    if (config_print(config, &out) == 0) {
         print_text(stdout, &out);
         status = EXIT_OK;
     }
@@ -87,110 +102,169 @@ static int print_config(const struct app *app)
     return status;
 }
 
-/* --- Life --- */
-
-static bool is_kafka_ready(void *arg)
+/* --check: what a start would run. */
+static int print_plan(const char *path, const struct roles_settings *settings, const struct roles *roles)
 {
-    const struct app *app = arg;
-    return producer_is_ready(app->producer);
+    (void)printf("%s: good\n", path);
+    (void)printf("kafka     %s, topics %s*\n", settings->kafka.bootstrap_servers, settings->kafka.topic_prefix);
+    if (roles->serves)
+        (void)printf("serve     webhooks on %s\n", settings->serve.listen);
+    if (roles->fetches || roles->registers != NULL)
+        (void)printf("%-9s Partner Center at %s\n", roles->fetches ? "fetch" : "register",
+                     roles->fetches ? settings->partner_center.api_url : settings->partner_center.registration_url);
+    if (roles->fetches && settings->has_dynamics_365)
+        (void)printf("fetch     Dynamics 365 at %s\n", settings->dynamics_365.url);
+    return EXIT_OK;
 }
 
-static int start(void *arg, struct program *program, struct error *err)
-{
-    struct app *app = arg;
-    struct loop *loop = program_loop(program);
+/* --- Commands ----------------------------------------------------------------------------------------------------- */
 
-    app->program = program;
-    if (producer_new(loop, &app->kafka_settings, program_instance(program), SERVE_TOPICS, &app->producer, err) < 0 ||
-        serve_new(loop, &app->serve_settings, &app->certificates_settings, &app->kafka_settings, app->producer,
-                  &app->serve, err) < 0)
-        return -1;
-    program_add_readiness(program, "kafka", is_kafka_ready, app);
-    program_set_ready(program);
+/* -1: not a list of roles. */
+static int read_roles(const char *list, struct roles *ret_roles)
+{
+    struct roles roles = {0};
+
+    for (const char *at = list; at != NULL;) {
+        size_t length = strcspn(at, ",");
+        if (length == strlen("serve") && strncmp(at, "serve", length) == 0)
+            roles.serves = true;
+        else if (length == strlen("fetch") && strncmp(at, "fetch", length) == 0)
+            roles.fetches = true;
+        else
+            return -1;
+        at = at[length] == ',' ? at + length + 1 : NULL;
+    }
+    *ret_roles = roles;
     return 0;
 }
 
-static void on_drained(void *arg)
+static int run(const struct command_line *line, const struct roles *roles)
 {
-    struct app *app = arg;
-    program_drained(app->program);
-}
+    struct roles_settings settings = {0};
+    struct config *config = NULL;
+    int status;
 
-static void drain(void *arg)
-{
-    struct app *app = arg;
-    serve_drain(app->serve, on_drained, app);
-}
-
-static void reload(void *arg)
-{
-    struct app *app = arg;
-    serve_reload(app->serve);
-}
-
-/* The producer first: what it has under way is answered when it goes. */
-static void stop(void *arg)
-{
-    struct app *app = arg;
-
-    producer_free(app->producer, FLUSH_MS);
-    serve_free(app->serve);
-    app->producer = NULL;
-    app->serve = NULL;
-}
-
-static int run(const struct command_line *line)
-{
-    static const struct program_callbacks callbacks = {.start = start, .drain = drain, .reload = reload, .stop = stop};
-    struct app app = {0};
-    struct diagnostics diagnostics = DIAGNOSTICS_INIT;
-    int status = EXIT_BAD_CONFIG;
-
-    if (load_config(&app, line->config_path, &diagnostics) < 0)
-        goto out;
-    if (line->print_config) {
-        status = print_config(&app);
-    } else if (line->check_only) {
-        (void)printf("%s: serve at %s\n", line->config_path, app.serve_settings.listen);
-        status = EXIT_OK;
-    } else {
-        status = program_run(PROGRAM, &app.program_settings, &callbacks, &app);
-    }
-out:
-    print_diagnostics(&diagnostics);
-    diagnostics_done(&diagnostics);
-    config_free(app.config);
+    if (load(line->config_path, roles, &settings, &config) < 0)
+        return EXIT_BAD_CONFIG;
+    if (line->print_config)
+        status = print_config(config);
+    else if (line->check_only)
+        status = print_plan(line->config_path, &settings, roles);
+    else
+        status = roles_run(PROGRAM, &settings, roles);
+    config_free(config);
     return status;
 }
 
-/* --- Command line --- */
+static int run_roles(const struct command_line *line)
+{
+    const char *list = command_line_option(line, "role");
+    struct roles roles = {.serves = true, .fetches = true};
 
-static const struct command_spec COMMANDS[] = {
-    {.name = NULL, .help = "Take webhooks into Kafka.", .needs_config = true},
+    if (list != NULL && read_roles(list, &roles) < 0)
+        return bad_usage("--role: serve, fetch, or both with a comma between them");
+    return run(line, &roles);
+}
+
+static int run_register(const struct command_line *line)
+{
+    struct register_request request;
+    struct roles roles = {.registers = &request};
+    struct error err = ERROR_INIT;
+
+    if (register_request_read(line, &request, &err) < 0)
+        return bad_usage(err.message);
+    return run(line, &roles);
+}
+
+static int report_topics(const struct kafka_settings *kafka, bool creates)
+{
+    struct text report;
+    struct error err = ERROR_INIT;
+    int status = EXIT_OK;
+
+    text_init(&report, OUTPUT_MAX);
+    if ((creates ? topics_create(kafka, TOPICS_TIMEOUT_MS, &report, &err)
+                 : topics_verify(kafka, TOPICS_TIMEOUT_MS, &report, &err)) < 0)
+        status = EXIT_KAFKA;
+    print_text(stdout, &report);
+    if (status != EXIT_OK)
+        (void)fprintf(stderr, "%s: %s\n", PROGRAM, err.message);
+    text_done(&report);
+    return status;
+}
+
+static int run_topics(const struct command_line *line)
+{
+    static const struct roles none = {0};
+    struct roles_settings settings = {0};
+    struct config *config = NULL;
+    int status;
+
+    if (load(line->config_path, &none, &settings, &config) < 0)
+        return EXIT_BAD_CONFIG;
+    log_setup(PROGRAM, LOG_LEVEL_WARNING);
+    if (line->print_config)
+        status = print_config(config);
+    else if (line->check_only)
+        status = print_plan(line->config_path, &settings, &none);
+    else
+        status = report_topics(&settings.kafka, command_line_option(line, "create") != NULL);
+    config_free(config);
+    return status;
+}
+
+/* --- Command line ------------------------------------------------------------------------------------------------- */
+
+static const struct option_spec ROLE_OPTIONS[] = {
+    {"role", "ROLES", "serve (take webhooks), fetch (read the records they are about), or serve,fetch: the default."},
+};
+static const struct option_spec TOPICS_OPTIONS[] = {
+    {"create", NULL, "Create the topics that are missing."},
 };
 
 static int describe_libraries(struct text *out)
 {
-    return text_appendf(out, "librdkafka %s\njansson %s\nlibevent %s\n%s\n%s\n", rd_kafka_version_str(),
-                        jansson_version_str(), event_get_version(), OpenSSL_version(OPENSSL_VERSION), curl_version());
+    return text_appendf(out, "librdkafka %s\nlibcurl %s\n%s\njansson %s\nlibevent %s\n", rd_kafka_version_str(),
+                        curl_version_info(CURLVERSION_NOW)->version, OpenSSL_version(OPENSSL_VERSION),
+                        jansson_version_str(), event_get_version());
 }
-
-static const struct program_description DESCRIPTION = {
-    .name = PROGRAM,
-    .summary = "Reads the outside world into Kafka.",
-    .commands = COMMANDS,
-    .command_count = ARRAY_LENGTH(COMMANDS),
-    .describe_libraries = describe_libraries,
-};
 
 int main(int argc, char **argv)
 {
+    const struct command_spec commands[] = {
+        {.name = NULL,
+         .help = "Take webhooks into Kafka, and read the records that they are about.",
+         .options = ROLE_OPTIONS,
+         .option_count = ARRAY_LENGTH(ROLE_OPTIONS),
+         .needs_config = true},
+        {.name = "topics",
+         .help = "Show whether the topics are there and as they must be.",
+         .options = TOPICS_OPTIONS,
+         .option_count = ARRAY_LENGTH(TOPICS_OPTIONS),
+         .needs_config = true},
+        {.name = "register",
+         .arguments = "ACTION",
+         .help = "Show or change where Partner Center sends its events: show, events, create or test.",
+         .options = REGISTER_OPTIONS,
+         .option_count = REGISTER_OPTION_COUNT,
+         .needs_config = true},
+    };
+    const struct program_description description = {
+        .name = PROGRAM,
+        .summary = "Reads Partner Center and the CRM into Kafka.",
+        .commands = commands,
+        .command_count = ARRAY_LENGTH(commands),
+        .describe_libraries = describe_libraries,
+    };
     struct command_line line;
     int parsed;
 
     program_setup();
-    parsed = command_line_parse(&DESCRIPTION, argc, argv, &line);
+    parsed = command_line_parse(&description, argc, argv, &line);
     if (parsed != 0)
         return parsed > 0 ? EXIT_OK : EXIT_USAGE;
-    return run(&line);
+    if (line.command->name == NULL)
+        return run_roles(&line);
+    return strcmp(line.command->name, "topics") == 0 ? run_topics(&line) : run_register(&line);
 }

@@ -1,0 +1,293 @@
+#include "ingest/roles.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/text.h"
+#include "common/kafka/producer.h"
+#include "common/kafka/topics.h"
+#include "common/runtime/log.h"
+
+enum {
+    TOPICS_TIMEOUT_MS = 10000,
+    TOPICS_REPORT_MAX = 64 * 1024,
+    CLOSE_MS = 3000, /* for the group and the producer, each */
+    SYSTEMS_MAX = 2
+};
+
+struct ingest {
+    const struct roles_settings *settings;
+    const struct roles *roles;
+    struct program *program;
+    struct producer *producer;
+    struct serve *serve;
+    struct credentials *credentials;
+    struct system *systems[SYSTEMS_MAX]; /* Partner Center, then Dynamics 365 if there is one */
+    size_t system_count;
+    struct fetch *fetch;
+    struct registration *registration;
+    unsigned draining; /* roles that have not finished */
+};
+
+static bool needs_accounts(const struct ingest *ingest)
+{
+    return ingest->roles->fetches || ingest->roles->registers != NULL;
+}
+
+/* --- Readiness ---------------------------------------------------------------------------------------------------- */
+
+static bool kafka_is_ready(void *arg)
+{
+    const struct ingest *ingest = arg;
+
+    return producer_is_ready(ingest->producer);
+}
+
+static bool fetch_is_ready(void *arg)
+{
+    const struct ingest *ingest = arg;
+
+    return ingest->fetch != NULL && fetch_is_assigned(ingest->fetch);
+}
+
+static bool partner_center_is_usable(void *arg)
+{
+    const struct ingest *ingest = arg;
+
+    return ingest->fetch == NULL || fetch_trouble(ingest->fetch, 0) == NULL;
+}
+
+static bool dynamics_365_is_usable(void *arg)
+{
+    const struct ingest *ingest = arg;
+
+    return ingest->fetch == NULL || ingest->system_count < SYSTEMS_MAX || fetch_trouble(ingest->fetch, 1) == NULL;
+}
+
+static void add_readiness(struct ingest *ingest)
+{
+    program_add_readiness(ingest->program, "kafka", kafka_is_ready, ingest);
+    if (ingest->roles->serves || !ingest->roles->fetches)
+        return;
+    program_add_readiness(ingest->program, "fetch", fetch_is_ready, ingest);
+    program_add_readiness(ingest->program, "partner-center", partner_center_is_usable, ingest);
+    program_add_readiness(ingest->program, "dynamics-365", dynamics_365_is_usable, ingest);
+}
+
+/* --- What needs credentials --------------------------------------------------------------------------------------- */
+
+static void fail(struct ingest *ingest, const struct error *err)
+{
+    program_fail(ingest->program, exit_status_of(err), err);
+}
+
+static void on_fatal(void *arg, const struct error *err)
+{
+    fail(arg, err);
+}
+
+static void on_registration_done(void *arg, const struct error *err)
+{
+    struct ingest *ingest = arg;
+
+    if (err != NULL) {
+        (void)fprintf(stderr, "tandem-ingest: %s\n", err->message);
+        program_fail(ingest->program, EXIT_ERROR, err);
+    } else {
+        program_drained(ingest->program);
+    }
+}
+
+static int start_fetch(struct ingest *ingest, struct error *err)
+{
+    const struct fetch_options options = {.kafka = &ingest->settings->kafka,
+                                          .settings = &ingest->settings->fetch,
+                                          .instance = program_instance(ingest->program),
+                                          .producer = ingest->producer,
+                                          .systems = ingest->systems,
+                                          .system_count = ingest->system_count,
+                                          .on_fatal = on_fatal,
+                                          .arg = ingest};
+
+    if (fetch_new(program_loop(ingest->program), &options, &ingest->fetch, err) < 0)
+        return -1;
+    if (!ingest->roles->serves)
+        program_set_ready(ingest->program);
+    return 0;
+}
+
+static int start_registration(struct ingest *ingest, struct error *err)
+{
+    return register_start(program_loop(ingest->program), partner_center_registration(ingest->systems[0]),
+                          ingest->settings->partner_center.registration_url, ingest->roles->registers, stdout,
+                          on_registration_done, ingest, &ingest->registration, err);
+}
+
+/* The newest refresh tokens are known: what uses them may begin. */
+static void on_loaded(void *arg)
+{
+    struct ingest *ingest = arg;
+    struct error err = ERROR_INIT;
+    int status;
+
+    log_info("ingest.credentials_loaded", LOG_INTEGER("systems", ingest->system_count));
+    if (program_is_draining(ingest->program))
+        return;
+    status = ingest->roles->fetches ? start_fetch(ingest, &err) : start_registration(ingest, &err);
+    if (status < 0)
+        fail(ingest, &err);
+}
+
+static void on_token(void *arg, const char *account, const char *refresh_token)
+{
+    struct ingest *ingest = arg;
+    struct error err = ERROR_INIT;
+
+    log_info("ingest.credentials_renewed", LOG_TEXT("account", account));
+    if (partner_center_set_refresh_token(ingest->systems[0], refresh_token) < 0) {
+        (void)error_no_memory(&err);
+        fail(ingest, &err);
+    } else if (ingest->fetch != NULL) {
+        fetch_probe(ingest->fetch);
+    }
+}
+
+static int start_accounts(struct ingest *ingest, struct error *err)
+{
+    static const struct credentials_callbacks callbacks = {
+        .on_loaded = on_loaded, .on_token = on_token, .on_failed = on_fatal};
+    const struct roles_settings *settings = ingest->settings;
+    const struct credentials_account account = {.name = "partner-center",
+                                                .first_token = settings->partner_center.refresh_token.bytes};
+    struct loop *loop = program_loop(ingest->program);
+
+    if (credentials_new(loop, &settings->kafka, &settings->credentials, program_instance(ingest->program),
+                        ingest->producer, &account, 1, &callbacks, ingest, &ingest->credentials, err) < 0)
+        return -1;
+    if (partner_center_new(loop, &settings->partner_center, credentials_save, ingest->credentials, &ingest->systems[0],
+                           err) < 0)
+        return -1;
+    ingest->system_count = 1;
+    if (!settings->has_dynamics_365 || !ingest->roles->fetches)
+        return 0;
+    if (dynamics_365_new(loop, &settings->dynamics_365, &ingest->systems[1], err) < 0)
+        return -1;
+    ingest->system_count = 2;
+    return 0;
+}
+
+/* --- Life --------------------------------------------------------------------------------------------------------- */
+
+static int verify_topics(struct ingest *ingest, struct error *err)
+{
+    struct text report;
+    int status;
+
+    text_init(&report, TOPICS_REPORT_MAX);
+    status = topics_verify(&ingest->settings->kafka, TOPICS_TIMEOUT_MS, &report, err);
+    text_done(&report);
+    /* Topics that are not as they must be are nothing a restart mends. */
+    if (status < 0 && err->class == ERROR_CONFIG)
+        program_fail(ingest->program, EXIT_KAFKA, err);
+    return status;
+}
+
+static int start_producer(struct ingest *ingest, struct error *err)
+{
+    static const char *const topics[] = {TOPIC_NOTIFICATIONS, TOPIC_RECORDS, TOPIC_DEAD_LETTERS, TOPIC_CREDENTIALS,
+                                         NULL};
+
+    return producer_new(program_loop(ingest->program), &ingest->settings->kafka, program_instance(ingest->program),
+                        topics, &ingest->producer, err);
+}
+
+static int start_serve(struct ingest *ingest, struct error *err)
+{
+    const struct roles_settings *settings = ingest->settings;
+
+    if (serve_new(program_loop(ingest->program), &settings->serve, &settings->certificates, &settings->kafka,
+                  ingest->producer, &ingest->serve, err) < 0)
+        return -1;
+    log_info("ingest.serving", LOG_INTEGER("port", serve_port(ingest->serve)));
+    return 0;
+}
+
+static int start(void *arg, struct program *program, struct error *err)
+{
+    struct ingest *ingest = arg;
+
+    ingest->program = program;
+    if (verify_topics(ingest, err) < 0 || start_producer(ingest, err) < 0)
+        return -1;
+    add_readiness(ingest);
+    if (ingest->roles->serves && start_serve(ingest, err) < 0)
+        return -1;
+    if (needs_accounts(ingest) && start_accounts(ingest, err) < 0)
+        return -1;
+    if (ingest->roles->serves)
+        program_set_ready(program);
+    return 0;
+}
+
+static void on_role_drained(void *arg)
+{
+    struct ingest *ingest = arg;
+
+    if (--ingest->draining == 0)
+        program_drained(ingest->program);
+}
+
+static void drain(void *arg)
+{
+    struct ingest *ingest = arg;
+
+    ingest->draining = 1;
+    if (ingest->serve != NULL) {
+        ingest->draining++;
+        serve_drain(ingest->serve, on_role_drained, ingest);
+    }
+    if (ingest->fetch != NULL) {
+        ingest->draining++;
+        fetch_drain(ingest->fetch, on_role_drained, ingest);
+    }
+    on_role_drained(ingest);
+}
+
+static void reload(void *arg)
+{
+    struct ingest *ingest = arg;
+
+    if (ingest->serve != NULL)
+        serve_reload(ingest->serve);
+}
+
+/* The systems' last callbacks reach fetch and the registration; the producer's reach serve. */
+static void stop(void *arg)
+{
+    struct ingest *ingest = arg;
+
+    if (ingest->fetch != NULL)
+        fetch_stop(ingest->fetch);
+    credentials_free(ingest->credentials);
+    for (size_t i = 0; i < SYSTEMS_MAX; i++)
+        system_free(ingest->systems[i]);
+    register_free(ingest->registration);
+    fetch_free(ingest->fetch, CLOSE_MS);
+    producer_free(ingest->producer, CLOSE_MS);
+    serve_free(ingest->serve);
+}
+
+int roles_run(const char *program_name, const struct roles_settings *settings, const struct roles *roles)
+{
+    static const struct program_callbacks callbacks = {.start = start, .drain = drain, .reload = reload, .stop = stop};
+    struct ingest ingest = {.settings = settings, .roles = roles};
+    struct program_settings program = settings->program;
+
+    /* A command runs beside the program: it must not take its address, and its output is for people. */
+    if (roles->registers != NULL) {
+        program.admin_address = NULL;
+        if (program.log_level < LOG_LEVEL_WARNING)
+            program.log_level = LOG_LEVEL_WARNING;
+    }
+    return program_run(program_name, &program, &callbacks, &ingest);
+}
