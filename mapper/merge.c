@@ -1,6 +1,7 @@
 #include "mapper/merge.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,11 +166,25 @@ static int fill_target(const struct deal *deal, const struct rules *rules, const
     return 0;
 }
 
-static bool was_refused_before(const struct deal *deal, const struct rules *rules, const struct plan *plan)
+enum { REFUSAL_KEY_SIZE = 64 };
+
+/* Of each kind of write its last refusal is kept: were it one for all, two refused writes would take turns for ever. */
+static const char *refusal_key(const char *target, const char *purpose, char out[static REFUSAL_KEY_SIZE])
 {
-    return deal->refused != NULL && text_equal(json_text_of(deal->refused, "target"), side_name(plan->target)) &&
-           text_equal(json_text_of(deal->refused, "rules_version"), rules->version) &&
-           json_same(json_object_get(deal->refused, "write"), plan->write);
+    (void)snprintf(out, REFUSAL_KEY_SIZE, "%s/%s", target, purpose);
+    return out;
+}
+
+/* The refusal of this very write under these very rules; borrowed, NULL: there was none. */
+static const json_t *find_refusal(const struct deal *deal, const struct rules *rules, const struct plan *plan)
+{
+    char key[REFUSAL_KEY_SIZE];
+    const json_t *refusal = json_object_get(deal->refused, refusal_key(side_name(plan->target), plan->purpose, key));
+
+    return refusal != NULL && text_equal(json_text_of(refusal, "rules_version"), rules->version) &&
+                   json_same(json_object_get(refusal, "write"), plan->write)
+               ? refusal
+               : NULL;
 }
 
 /* Puts the decision under way. */
@@ -191,9 +206,9 @@ static int decide_write(struct deal *deal, const struct cause *cause, const stru
         fill_decision(deal, cause, decision, err) < 0 ||
         fill_target(deal, cause->context->rules, plan, decision, err) < 0)
         return -1;
-    deal->pending = json_pack("{s:s, s:I, s:s, s:i, s:O, s:O}", "id", decision->id, "number",
-                              (json_int_t)decision->number, "target", side_name(plan->target), "action",
-                              (int)plan->action, "fields", decision->fields, "write", decision->write);
+    deal->pending = json_pack("{s:s, s:I, s:s, s:s, s:i, s:O, s:O}", "id", decision->id, "number",
+                              (json_int_t)decision->number, "target", side_name(plan->target), "purpose", plan->purpose,
+                              "action", (int)plan->action, "fields", decision->fields, "write", decision->write);
     if (deal->pending == NULL || json_array_clear(deal->causes) < 0)
         return error_no_memory(err);
     return 0;
@@ -207,7 +222,7 @@ static int ask_for(const struct rules *rules, const struct deal *deal, enum side
     struct notification *notification = &effects->notification;
     char normalised[UUID_TEXT_SIZE];
 
-    if (!uuid_is_valid(id, strlen(id)))
+    if (id == NULL || !uuid_is_valid(id, strlen(id)))
         return 0; /* names no record of ours; the none decision says so */
     effects->has_notification = true;
     notification->origin = NOTIFICATION_MAPPER;
@@ -266,8 +281,9 @@ static int create_in_crm(struct deal *deal, const struct cause *cause, struct me
                                   .write = settlement.write[SIDE_CRM]};
         if (json_object_set_new(plan.write, rules->identifier_column, json_string(deal->referral_id)) < 0)
             status = error_no_memory(err);
-        else if (was_refused_before(deal, rules, &plan))
-            status = decide_none(deal, cause, "refused_before", json_text_of(deal->refused, "code"), effects, err);
+        else if (find_refusal(deal, rules, &plan) != NULL)
+            status = decide_none(deal, cause, "refused_before", json_text_of(find_refusal(deal, rules, &plan), "code"),
+                                 effects, err);
         else
             status = decide_write(deal, cause, &plan, effects, err);
     }
@@ -294,7 +310,7 @@ static int link_side(struct deal *deal, const struct cause *cause, enum side tar
 
     if (fields == NULL || write == NULL)
         return error_no_memory(err);
-    if (was_refused_before(deal, rules, &plan))
+    if (find_refusal(deal, rules, &plan) != NULL)
         return 0;
     *ret_is_done = true;
     return decide_write(deal, cause, &plan, effects, err);
@@ -350,8 +366,9 @@ static int write_changes(struct deal *deal, const struct cause *cause, struct se
     if (json_object_size(plan.write) == 0)
         return decide_none(deal, cause, settlement->held_back != NULL ? settlement->held_back : cause->quiet_reason,
                            settlement->held_back != NULL ? NULL : cause->quiet_detail, effects, err);
-    if (was_refused_before(deal, rules, &plan))
-        return decide_none(deal, cause, "refused_before", json_text_of(deal->refused, "code"), effects, err);
+    if (find_refusal(deal, rules, &plan) != NULL)
+        return decide_none(deal, cause, "refused_before", json_text_of(find_refusal(deal, rules, &plan), "code"),
+                           effects, err);
     return decide_write(deal, cause, &plan, effects, err);
 }
 
@@ -634,11 +651,15 @@ static int take_base(struct deal *deal, const struct rules *rules, const json_t 
     return 0;
 }
 
-static int note_writer(struct deal *deal, enum side target, const char *decision_id, struct error *err)
+/* Marks the version we wrote as ours, unless a later one is known already. */
+static int note_writer(struct deal *deal, enum side target, const struct outcome *outcome, struct error *err)
 {
     json_t *document = deal_document(deal, target);
+    const json_t *written = record_document_of(outcome->documents, target == SIDE_CRM ? "crm" : "own");
 
-    if (document != NULL && json_object_set_new(document, "written_by", json_string(decision_id)) < 0)
+    if (document == NULL || !text_equal(json_text_of(document, "version"), json_text_of(written, "version")))
+        return 0;
+    if (json_object_set_new(document, "written_by", json_string(outcome->decision_id)) < 0)
         return error_no_memory(err);
     return 0;
 }
@@ -646,15 +667,16 @@ static int note_writer(struct deal *deal, enum side target, const char *decision
 static int note_refusal(struct deal *deal, const struct rules *rules, const struct outcome *outcome,
                         const json_t *pending, struct error *err)
 {
-    json_t *refused =
-        json_pack("{s:s, s:s, s:s, s:O, s:s?, s:s?}", "decision", outcome->decision_id, "target", outcome->target,
-                  "rules_version", rules->version, "write", json_object_get(pending, "write"), "code",
-                  outcome->error_code, "message", outcome->error_message);
+    const char *target = json_text_of(pending, "target"), *purpose = json_text_of(pending, "purpose");
+    char key[REFUSAL_KEY_SIZE];
+    json_t *refusal = json_pack("{s:s, s:s, s:O, s:s?, s:s?}", "decision", outcome->decision_id, "rules_version",
+                                rules->version, "write", json_object_get(pending, "write"), "code", outcome->error_code,
+                                "message", outcome->error_message);
 
-    if (refused == NULL)
+    if (deal->refused == NULL)
+        deal->refused = json_object();
+    if (json_object_set_new(deal->refused, refusal_key(target, purpose == NULL ? "" : purpose, key), refusal) < 0)
         return error_no_memory(err);
-    json_decref(deal->refused);
-    deal->refused = refused;
     return 0;
 }
 
@@ -670,10 +692,11 @@ static int take_result(struct deal *deal, const struct cause *cause, const struc
         deal->refused = NULL;
         deal->conflict_rounds = 0;
         if (outcome->documents == NULL) /* applied, but not seen: the record has to be read before its base is known */
-            return ask_for(rules, deal, target, outcome->record_id, cause, effects, err);
+            return ask_for(rules, deal, target, target == SIDE_CRM ? deal->crm_id : deal->referral_id, cause, effects,
+                           err);
         if (take_base(deal, rules, pending, target, outcome, err) < 0)
             return -1;
-        return outcome->is_certain ? note_writer(deal, target, outcome->decision_id, err) : 0;
+        return outcome->is_certain ? note_writer(deal, target, outcome, err) : 0;
     case OUTCOME_CONFLICT:
         deal->conflict_rounds++;
         return 0;
@@ -717,7 +740,8 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
         deal->pending = NULL;
         status = take_result(deal, &cause, outcome, pending, target, ret_effects, err);
         json_decref(pending);
-        if (status == 0)
+        /* Applied, but not seen: to go on now would be to write the same once more. */
+        if (status == 0 && (outcome->result != OUTCOME_APPLIED || outcome->documents != NULL))
             status = next_step(deal, &cause, ret_effects, err);
     }
     if (status < 0)
