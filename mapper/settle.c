@@ -236,9 +236,23 @@ static int write_winner(struct deal *deal, const struct rules *rules, const stru
     return add_change(standing, target, value, settlement, err);
 }
 
-static int settle_field(struct deal *deal, const struct rules *rules, const struct standing *standing,
-                        const bool is_closed[static SIDE_COUNT], struct settlement *settlement, struct error *err)
+/* Why nothing may be written to a side; NULL: it may. */
+static const char *hindrance(const struct deal *deal, const struct rules *rules, enum side target)
 {
+    if (rules_hold(rules->is_closed[target], deal_values(deal, target), false))
+        return target == SIDE_CRM ? "crm_closed" : "partner_center_closed";
+    /* Nothing leaves the CRM while the seller's switch is off (co-sell connectors, "Sync with Partner Center"). */
+    if (target == SIDE_PARTNER_CENTER &&
+        json_is_false(json_object_get(deal_values(deal, SIDE_CRM), rules->sync_column)))
+        return "sync_off";
+    return NULL;
+}
+
+static int settle_field(struct deal *deal, const struct rules *rules, const struct standing *standing,
+                        const char *const hindrances[static SIDE_COUNT], struct settlement *settlement,
+                        struct error *err)
+{
+    const bool is_final = text_equal(hindrances[SIDE_PARTNER_CENTER], "partner_center_closed");
     bool do_agree, is_parked;
     enum side winner;
 
@@ -248,12 +262,12 @@ static int settle_field(struct deal *deal, const struct rules *rules, const stru
         return -1;
     if (do_agree)
         return set_base(deal, standing, err);
-    if (choose_winner(deal, standing, is_closed[SIDE_PARTNER_CENTER], settlement, &winner, &is_parked, err) < 0)
+    if (choose_winner(deal, standing, is_final, settlement, &winner, &is_parked, err) < 0)
         return -1;
     if (is_parked)
         return 0;
-    if (is_closed[side_other(winner)]) {
-        settlement->held_back = winner == SIDE_CRM ? "partner_center_closed" : "crm_closed";
+    if (hindrances[side_other(winner)] != NULL) {
+        settlement->held_back = hindrances[side_other(winner)];
         return 0;
     }
     return write_winner(deal, rules, standing, winner, settlement, err);
@@ -261,10 +275,9 @@ static int settle_field(struct deal *deal, const struct rules *rules, const stru
 
 int settle_updates(struct deal *deal, const struct rules *rules, struct settlement *settlement, struct error *err)
 {
-    const bool is_closed[SIDE_COUNT] = {
-        [SIDE_PARTNER_CENTER] =
-            rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], deal_values(deal, SIDE_PARTNER_CENTER), false),
-        [SIDE_CRM] = rules_hold(rules->is_closed[SIDE_CRM], deal_values(deal, SIDE_CRM), false),
+    const char *const hindrances[SIDE_COUNT] = {
+        [SIDE_PARTNER_CENTER] = hindrance(deal, rules, SIDE_PARTNER_CENTER),
+        [SIDE_CRM] = hindrance(deal, rules, SIDE_CRM),
     };
 
     for (size_t i = 0; i < rules->field_count; i++) {
@@ -272,7 +285,7 @@ int settle_updates(struct deal *deal, const struct rules *rules, struct settleme
         int status;
 
         stand(deal, &rules->fields[i], &standing);
-        status = settle_field(deal, rules, &standing, is_closed, settlement, err);
+        status = settle_field(deal, rules, &standing, hindrances, settlement, err);
         standing_done(&standing);
         if (status < 0)
             return -1;
@@ -288,16 +301,15 @@ static int create_field(struct deal *deal, const struct rules *rules, const stru
     json_auto_t *value = NULL;
     struct error why = ERROR_INIT;
 
-    if (source != NULL) {
-        switch (map_field(rules, field, target, source, &value, &why)) {
-        case MAPPING_FAILED:
-            *err = why;
-            return -1;
-        case MAPPING_PROBLEM:
-            return note_problem(deal, field, &why, settlement, err);
-        case MAPPING_DONE:
-            break;
-        }
+    /* What is not known goes as null, for which the rules may have a default. */
+    switch (map_field(rules, field, target, source, &value, &why)) {
+    case MAPPING_FAILED:
+        *err = why;
+        return -1;
+    case MAPPING_PROBLEM:
+        return note_problem(deal, field, &why, settlement, err);
+    case MAPPING_DONE:
+        break;
     }
     if (value != NULL && !json_is_null(value)) {
         (void)json_object_del(deal->problems, field->name);

@@ -16,8 +16,8 @@ struct settlement {
     json_t *fields[SIDE_COUNT]; /* by target: [{"name", "old", "new", "from"}] */
     json_t *write[SIDE_COUNT];  /* by target: {path: value} */
     json_t *conflicts;          /* [{"name", "partner_center", "crm", "policy", "winner"}] */
-    const char *held_back;      /* why a moved field was not written: "partner_center_closed", "crm_closed", "manual",
-                                   "unmappable"; NULL: none was */
+    const char *held_back;      /* why a moved field was not written: "partner_center_closed", "crm_closed", "sync_off",
+                                   "manual", "unmappable"; NULL: none was */
     bool has_problem;           /* a value that cannot be mapped, not told before */
     struct error problem;
 };
