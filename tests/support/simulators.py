@@ -149,7 +149,8 @@ class PartnerCenter(Simulator):
     """Partner Center: referrals, as Microsoft or a person in the portal would make and edit them."""
 
     def __init__(self, folder: Path, authority: Authority, *arguments: str) -> None:
-        super().__init__("partner_center", folder, authority, *arguments)
+        self.signing_folder = folder / "signing"
+        super().__init__("partner_center", folder, authority, "--signing-dir", str(self.signing_folder), *arguments)
 
     def add_referral(self, **referral: Any) -> Any:
         return self.admin("POST", "/_sim/referrals", referral)
