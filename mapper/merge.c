@@ -651,9 +651,9 @@ static int take_base(struct deal *deal, const struct rules *rules, const json_t 
     return 0;
 }
 
-/* A record we created has values of its own in the fields we did not write: they are where it begins, not changes. */
-static int begin_as_it_stands(struct deal *deal, const struct rules *rules, enum side target,
-                              const struct outcome *outcome, struct error *err)
+/* A record we have just created holds nothing that anybody chose but what we wrote: the rest is its base as it stands. */
+static int take_base_of_created(struct deal *deal, const struct rules *rules, enum side target,
+                                const struct outcome *outcome, struct error *err)
 {
     json_auto_t *values = deal_values_of(rules, target, outcome->documents);
 
@@ -661,34 +661,18 @@ static int begin_as_it_stands(struct deal *deal, const struct rules *rules, enum
         return error_no_memory(err);
     for (size_t i = 0; i < rules->field_count; i++) {
         const struct rule_field *field = &rules->fields[i];
-        json_t *base = deal_base(deal, target);
-        json_t *value;
-        if (json_object_get(base, field->name) != NULL)
-            continue;
-        value = rule_field_value(field, target, values);
-        if (value != NULL && json_object_set_new(base, field->name, value) < 0)
-            return error_no_memory(err);
-    }
-    return 0;
-}
-
-/* Marks the version we wrote as ours, unless a later one is known already. */
-/* A record we have just created holds nothing that anybody chose but what we wrote: the rest is its base as it stands. */
-static int take_base_of_created(struct deal *deal, const struct rules *rules, enum side target, struct error *err)
-{
-    for (size_t i = 0; i < rules->field_count; i++) {
-        const struct rule_field *field = &rules->fields[i];
         json_t *image;
 
         if (json_object_get(deal_base(deal, target), field->name) != NULL)
             continue;
-        image = rule_field_value(field, target, deal_values(deal, target));
+        image = rule_field_value(field, target, values);
         if (image != NULL && json_object_set_new(deal_base(deal, target), field->name, image) < 0)
             return error_no_memory(err);
     }
     return 0;
 }
 
+/* Marks the version we wrote as ours, unless a later one is known already. */
 static int note_writer(struct deal *deal, enum side target, const struct outcome *outcome, struct error *err)
 {
     json_t *document = deal_document(deal, target);
@@ -733,12 +717,9 @@ static int take_result(struct deal *deal, const struct cause *cause, const struc
                            err);
         if (take_base(deal, rules, pending, target, outcome, err) < 0)
             return -1;
-        if (outcome->is_created && outcome->is_certain && take_base_of_created(deal, rules, target, err) < 0)
-            return -1;
         if (!outcome->is_certain)
             return 0;
-        if (json_integer_of(pending, "action", DECISION_NONE) == DECISION_CREATE &&
-            begin_as_it_stands(deal, rules, target, outcome, err) < 0)
+        if (outcome->is_created && take_base_of_created(deal, rules, target, outcome, err) < 0)
             return -1;
         return note_writer(deal, target, outcome, err);
     case OUTCOME_CONFLICT:
