@@ -518,7 +518,7 @@ static void test_default_rules_create_an_opportunity(void **state)
         map_all(rules, SIDE_CRM, true, referral),
         "{\"name\": \"\xE2\x9C\x94 Fabrikam rollout\", \"estimatedvalue\": 50000,"
         " \"transactioncurrencyid.isocurrencycode\": \"EUR\", \"estimatedclosedate\": \"2026-09-30\","
-        " \"description\": \"Hello\", \"msft_microsoftpartnercenterreferralvisible\": true,"
+        " \"description\": \"Hello\", \"statecode\": 0, \"statuscode\": 1, \"msft_microsoftpartnercenterreferralvisible\": true,"
         " \"msft_microsoftpartnercenterreferralidentifier\": \"5a1f\","
         " \"msft_microsoftpartnercenterreferrallink\":"
         " \"https://partner.microsoft.com/referrals/v2/inbox?id=5a1f\","
