@@ -45,7 +45,9 @@ struct transfer {
     struct text answer;
     struct text answer_headers; /* "Name: value\n" lines of the final response */
     bool has_overflowed;
+    bool was_released;  /* the request went to a connection */
     bool was_held_back; /* may_send said no */
+    bool is_repeatable; /* sending it twice does no harm */
     bool has_private_address;
     bool (*may_send)(void *arg);
     http_callback on_done;
@@ -179,10 +181,16 @@ static int on_before_request(void *arg, char *peer, char *local, int peer_port, 
     (void)local;
     (void)peer_port;
     (void)local_port;
-    if (transfer->may_send == NULL || transfer->may_send(transfer->arg))
-        return CURL_PREREQFUNC_OK;
-    transfer->was_held_back = true;
-    return CURL_PREREQFUNC_ABORT;
+    /* libcurl sends a request again by itself when a connection it reused ends without an answer. The first one may have
+     * been carried out, so only the caller can tell what to do. */
+    if (transfer->was_released && !transfer->is_repeatable)
+        return CURL_PREREQFUNC_ABORT;
+    if (transfer->may_send != NULL && !transfer->may_send(transfer->arg)) {
+        transfer->was_held_back = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
+    transfer->was_released = true;
+    return CURL_PREREQFUNC_OK;
 }
 
 static curl_socket_t on_open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -218,11 +226,14 @@ static bool was_surely_not_sent(const struct transfer *transfer, CURLcode code)
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_ABORTED_BY_CALLBACK:
     case CURLE_OUT_OF_MEMORY:
-        return true;
+        if (!transfer->was_released)
+            return true;
+        break;
     default:
-        /* Counts the request's bytes of this transfer, zero until the first of them left. */
-        return curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent) == CURLE_OK && sent == 0;
+        break;
     }
+    /* Counts the request's bytes of this transfer over all its connections, zero until the first of them left. */
+    return curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &sent) == CURLE_OK && sent == 0;
 }
 
 static void describe_failure(const struct transfer *transfer, CURLcode code, struct http_response *response)
@@ -470,6 +481,7 @@ int http_send(struct http_client *client, const struct http_request *request, ht
     transfer->on_done = on_done;
     transfer->arg = arg;
     transfer->may_send = request->may_send;
+    transfer->is_repeatable = request->method == HTTP_GET;
     transfer->started_us = clock_monotonic_us();
     text_init(&transfer->answer, client->settings.response_max_bytes);
     text_init(&transfer->answer_headers, client->settings.response_headers_max_bytes);
