@@ -1,0 +1,115 @@
+"""The commands of tandem-mapper that need neither broker nor configuration.
+
+Each folder of tests/cases/preview holds up to three documents (partner_center.json, crm.json, base.json) and what
+`preview` prints for them (expected.txt).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from support.paths import PROGRAMS, ROOT
+
+CASES = ROOT / "tests/cases/preview"
+RULES = ROOT / "tests/component/mapper/rules.yaml"
+DEFAULT_TESTS = "deploy/rules/dynamics-365.test.yaml"
+USAGE = 64
+BAD_CONFIG = 78
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [str(PROGRAMS / "tandem-mapper"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT)
+
+
+def preview(case: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    sides = [case / f"{side}.json" for side in ("partner_center", "crm")]
+    base = ["--base", case / "base.json"] if (case / "base.json").exists() else []
+    return run("preview", "--rules", RULES, *options, *base, *[side if side.exists() else "-" for side in sides])
+
+
+@pytest.mark.parametrize("case", sorted(CASES.iterdir()), ids=lambda case: case.name)
+def test_preview_tells_what_would_be_written_and_why(case: Path) -> None:
+    result = preview(case)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == (case / "expected.txt").read_text()
+
+
+def test_preview_gives_the_decisions_as_json() -> None:
+    steps = json.loads(preview(CASES / "conflict", "--json").stdout)
+    decision = steps[0]["decision"]
+    assert (decision["action"], decision["target"], decision["write"]) == (
+        "update",
+        "partner-center",
+        {"details.dealValue": 75000},
+    )
+    assert decision["conflicts"][0]["winner"] == "crm"
+
+
+def test_preview_names_the_place_of_a_broken_document(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text('{\n  "id": oops}\n')
+    result = run("preview", "--rules", RULES, broken, "-")
+    assert result.returncode == BAD_CONFIG
+    assert f"{broken}:2:" in result.stderr and "oops" not in result.stderr
+
+
+def test_preview_without_rules_is_bad_usage() -> None:
+    assert run("preview", "-", "-").returncode == USAGE
+
+
+def test_check_shows_every_field_of_good_rules() -> None:
+    result = run("check", RULES)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "details.dealValue" in result.stdout and "estimatedvalue" in result.stdout and "<->" in result.stdout
+
+
+def test_check_points_at_every_error(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES.read_text().replace("conflict: latest", "conflict: latets").replace("crm: name", "cmr: name"))
+    result = run("check", rules)
+    assert result.returncode == BAD_CONFIG and result.stdout == ""
+    assert result.stderr.count(": error: ") >= 2 and "^~~~" in result.stderr
+    assert "did you mean 'latest'?" in result.stderr and f"{rules}:" in result.stderr
+
+
+def test_default_rules_pass_their_tests() -> None:
+    result = run("test", DEFAULT_TESTS)
+    assert result.returncode == 0, result.stdout
+    assert " 0 failed" in result.stdout
+
+
+def test_failed_rule_test_tells_expected_and_actual(tmp_path: Path) -> None:
+    tests = tmp_path / "tests.yaml"
+    tests.write_text(
+        f"rules: {RULES}\n"
+        "partner_center: {id: 6f1c9a52-0b7e-4f3e-9a34-2d1f5f0c7a11, type: Shared, status: Active,\n"
+        "  externalReferenceId: 0d3b8f60-7c41-4e0a-8a51-6c2f9f5e1b22, details: {dealValue: 10}}\n"
+        "crm: {opportunityid: 0d3b8f60-7c41-4e0a-8a51-6c2f9f5e1b22, estimatedvalue: 10,\n"
+        "  msft_microsoftpartnercenterreferralidentifier: 6f1c9a52-0b7e-4f3e-9a34-2d1f5f0c7a11}\n"
+        "cases:\n"
+        "  - {name: right, partner_center: {details: {dealValue: 20}}, expect: {write: {estimatedvalue: 20}}}\n"
+        "  - {name: wrong, partner_center: {details: {dealValue: 20}}, expect: {write: {estimatedvalue: 21}}}\n"
+        "  - {name: more, partner_center: {details: {dealValue: 20}}, expect: {only: true, target: crm}}\n"
+    )
+    result = run("test", tests)
+    assert result.returncode == 1
+    assert "ok     right" in result.stdout
+    assert "FAILED wrong\n    estimatedvalue: expected 21, got 20\n" in result.stdout
+    assert "FAILED more\n    estimatedvalue: expected nothing, got 20\n" in result.stdout
+    assert "1 passed, 2 failed" in result.stdout
+
+
+def test_unknown_key_in_a_rule_test_is_an_error(tmp_path: Path) -> None:
+    tests = tmp_path / "tests.yaml"
+    tests.write_text(
+        f"rules: {RULES}\npartner_center: {{id: x}}\ncrm: {{opportunityid: y}}\n"
+        "cases:\n  - {name: typing error, expect: {actoin: none}}\n"
+    )
+    result = run("test", tests)
+    assert result.returncode == BAD_CONFIG
+    assert "tests.yaml:5:" in result.stderr and "did you mean 'action'?" in result.stderr
