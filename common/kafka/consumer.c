@@ -12,8 +12,7 @@
 
 enum {
     TICK_MS_MAX = 500,
-    REVOKE_COMMIT_MS = 1000, /* the loop waits so long for the last commit before the partitions go to another */
-    CLOSE_TURN_MS = 50
+    REVOKE_COMMIT_MS = 1000 /* the loop waits so long for the last commit before the partitions go to another */
 };
 
 struct partition {
@@ -577,18 +576,8 @@ void consumer_stop(struct consumer *consumer)
 /* Leaves the group; a static member's partitions stay reserved for it until its session ends. */
 static void leave(struct consumer *consumer, int64_t close_ms)
 {
-    int64_t end_ms = clock_monotonic_ms() + close_ms;
-    rd_kafka_queue_t *last_events;
-    rd_kafka_error_t *refused;
-
     commit_now(consumer, close_ms);
-    last_events = rd_kafka_queue_new(consumer->client);
-    refused = rd_kafka_consumer_close_queue(consumer->client, last_events);
-    if (refused)
-        rd_kafka_error_destroy(refused);
-    while (!refused && !rd_kafka_consumer_closed(consumer->client) && clock_monotonic_ms() < end_ms)
-        rd_kafka_queue_poll_callback(last_events, CLOSE_TURN_MS);
-    rd_kafka_queue_destroy(last_events);
+    native_close_consumer(consumer->client, close_ms);
 }
 
 void consumer_free(struct consumer *consumer, int64_t close_ms)

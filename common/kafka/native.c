@@ -1,8 +1,9 @@
 #include "common/kafka/native.h"
 
 #include "common/kafka/client.h"
+#include "common/runtime/loop.h"
 
-enum { FATAL_TEXT_SIZE = 256 };
+enum { FATAL_TEXT_SIZE = 256, CLOSE_TURN_MS = 50 };
 
 static void read_headers(const rd_kafka_message_t *native, struct kafka_message *message)
 {
@@ -91,4 +92,25 @@ bool native_is_fatal(rd_kafka_t *client, const rd_kafka_message_t *native, struc
     /* Rebalances resolve themselves, and so does this: after too long a pause between two polls librdkafka leaves the
      * group and joins it again. */
     return err->class != ERROR_TRANSIENT && err->class != ERROR_ABORT && code != RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED;
+}
+
+void native_close_consumer(rd_kafka_t *consumer, int64_t wait_ms)
+{
+    int64_t end_ms = clock_monotonic_ms() + wait_ms;
+    rd_kafka_queue_t *last_events = rd_kafka_queue_new(consumer);
+    rd_kafka_error_t *refused = rd_kafka_consumer_close_queue(consumer, last_events);
+
+    if (refused)
+        rd_kafka_error_destroy(refused);
+    while (!refused && !rd_kafka_consumer_closed(consumer) && clock_monotonic_ms() < end_ms) {
+        /* Events, not callbacks: fetched messages come this way, too, and rd_kafka_queue_poll_callback() aborts the
+         * process when it meets one. */
+        rd_kafka_event_t *event = rd_kafka_queue_poll(last_events, CLOSE_TURN_MS);
+
+        if (event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_REBALANCE)
+            rd_kafka_assign(consumer, NULL);
+        if (event)
+            rd_kafka_event_destroy(event);
+    }
+    rd_kafka_queue_destroy(last_events);
 }

@@ -22,4 +22,8 @@ rd_kafka_resp_err_t native_produce(rd_kafka_t *client, const struct kafka_messag
  * for what librdkafka gets over by itself (`err` is then filled too, except at the end of a partition). */
 bool native_is_fatal(rd_kafka_t *client, const rd_kafka_message_t *native, struct error *err);
 
+/* rd_kafka_consumer_close() with an end to its waiting: a coordinator that is gone must not keep the process. What was
+ * fetched and not taken yet is dropped. Blocks at most `wait_ms`; any thread, once nobody polls the consumer any more. */
+void native_close_consumer(rd_kafka_t *consumer, int64_t wait_ms);
+
 #endif

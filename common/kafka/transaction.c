@@ -480,19 +480,11 @@ static void abort_job(void *arg)
         (void)seek_back(worker, &worker->job_error);
 }
 
-/* rd_kafka_consumer_close() without an end to its waiting: a coordinator that is gone must not keep the process. */
 static void close_job(void *arg)
 {
     struct transaction_worker *worker = arg;
-    int64_t end_ms = clock_monotonic_ms() + CLOSE_WAIT_MS;
-    rd_kafka_queue_t *last_events = rd_kafka_queue_new(worker->consumer);
-    rd_kafka_error_t *refused = rd_kafka_consumer_close_queue(worker->consumer, last_events);
 
-    if (refused)
-        rd_kafka_error_destroy(refused);
-    while (!refused && !rd_kafka_consumer_closed(worker->consumer) && clock_monotonic_ms() < end_ms)
-        rd_kafka_queue_poll_callback(last_events, REPEAT_PAUSE_MS);
-    rd_kafka_queue_destroy(last_events);
+    native_close_consumer(worker->consumer, CLOSE_WAIT_MS);
 }
 
 /* --- Between the jobs: on the loop's thread ----------------------------------------------------------------------- */
