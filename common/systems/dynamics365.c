@@ -27,7 +27,7 @@ struct dynamics_365 {
  *
  *   read, find:  WHOAMI? -> READ
  *   create:      WHOAMI? -> LOOKUP* (-> MAKE_LOOKUP) -> CREATE -> CLOSE? -> READ?
- *   update:      WHOAMI? -> LOOKUP* (-> MAKE_LOOKUP) -> UPDATE? -> CLOSE? -> READ?
+ *   update:      WHOAMI? -> LOOKUP* (-> MAKE_LOOKUP) -> REOPEN? -> UPDATE -> CLOSE? -> READ?
  */
 struct operation {
     struct dynamics_365 *dynamics;
@@ -38,6 +38,7 @@ struct operation {
     struct system_write write; /* decision NULL: only reading. The decision is the caller's until on_done */
     struct dynamics_parts parts;
     json_t *binds;    /* columns that bind lookups */
+    char *etag;       /* of the record just reopened; NULL: the decision's holds */
     char *navigation; /* the lookup being resolved */
     bool is_find;     /* read by alternate key */
     bool was_written; /* a request with effect was answered with success */
@@ -54,6 +55,7 @@ static void operation_free(struct operation *operation)
     free(operation->entity);
     free(operation->record_id);
     free(operation->navigation);
+    free(operation->etag);
     dynamics_parts_done(&operation->parts);
     json_decref(operation->binds);
     free(operation);
@@ -492,31 +494,71 @@ static void on_written(void *arg, const struct http_response *response, const st
         answer_with_record(operation, record, true);
 }
 
-static int write_columns(struct operation *operation, struct error *err)
+/* Changes or creates the record; the answer shows the columns. Frees `body`. */
+static int patch_record(struct operation *operation, char *body, size_t length, const struct config_list *columns,
+                        const char *precondition_name, const char *precondition, exchange_callback on_response,
+                        struct error *err)
 {
-    const struct dynamics_365_settings *settings = operation->dynamics->settings;
-    const struct decision *decision = operation->write.decision;
-    const bool is_create = decision->action == DECISION_CREATE;
-    size_t length;
-    char *text = dynamics_body(decision, &operation->parts, operation->binds, &length);
-    char *record = dynamics_path(operation->entity, operation->record_id, decision->create_key);
-    char *query = dynamics_query(operation->entity, &settings->columns, false);
+    char *record = dynamics_path(operation->entity, operation->record_id, operation->write.decision->create_key);
+    char *query = dynamics_query(operation->entity, columns, false);
     char *path = record == NULL || query == NULL ? NULL : text_format("%s?%s", record, query);
-    const char *precondition = is_create ? "If-None-Match" : "If-Match";
     int status;
 
-    if (is_create && !settings->creates_conditionally)
-        precondition = NULL;
-    if (text == NULL || path == NULL)
+    if (body == NULL || path == NULL)
         status = error_no_memory(err);
     else
-        status = request(operation, HTTP_PATCH, path, text, length, precondition,
-                         is_create ? "*" : decision->expected_etag, "return=representation", on_written, err);
-    free(text);
+        status = request(operation, HTTP_PATCH, path, body, length, precondition_name, precondition,
+                         "return=representation", on_response, err);
+    free(body);
     free(record);
     free(query);
     free(path);
     return status;
+}
+
+static int write_columns(struct operation *operation, struct error *err)
+{
+    const struct dynamics_365_settings *settings = operation->dynamics->settings;
+    const struct decision *decision = operation->write.decision;
+    const char *etag = operation->etag != NULL ? operation->etag : decision->expected_etag;
+    size_t length;
+    char *body = dynamics_body(decision, &operation->parts, operation->binds, &length);
+
+    if (decision->action == DECISION_UPDATE)
+        return patch_record(operation, body, length, &settings->columns, "If-Match", etag, on_written, err);
+    return patch_record(operation, body, length, &settings->columns,
+                        settings->creates_conditionally ? "If-None-Match" : NULL, "*", on_written, err);
+}
+
+static void on_reopened(void *arg, const struct http_response *response, const struct error *err)
+{
+    struct operation *operation = arg;
+    json_auto_t *record = is_success(response) ? answer_json(response) : NULL;
+    const char *etag = json_text_of(record, "@odata.etag");
+
+    if (etag == NULL) {
+        fail(operation, response, err, REQUEST_WRITE, "reopen the opportunity");
+        return;
+    }
+    operation->was_written = true;
+    operation->etag = text_copy(etag);
+    if (operation->etag != NULL) {
+        go_on(operation, write_columns);
+    } else {
+        struct error local = ERROR_INIT;
+        (void)error_no_memory(&local);
+        fail_locally(operation, SYSTEM_UNKNOWN, &local);
+    }
+}
+
+static int reopen(struct operation *operation, struct error *err)
+{
+    static const struct config_list no_columns = {0};
+    size_t length;
+    char *body = dynamics_reopen_body(&operation->parts, &length);
+
+    return patch_record(operation, body, length, &no_columns, "If-Match", operation->write.decision->expected_etag,
+                        on_reopened, err);
 }
 
 /* The next request of an operation. */
@@ -528,7 +570,7 @@ static int step(struct operation *operation, struct error *err)
         return read_record(operation, err);
     if (json_object_size(operation->parts.lookups) > 0)
         return resolve_lookup(operation, err);
-    return write_columns(operation, err);
+    return operation->parts.is_reopening ? reopen(operation, err) : write_columns(operation, err);
 }
 
 /* -- the interface ------------------------------------------------------------------------------------------------- */

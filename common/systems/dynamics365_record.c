@@ -302,7 +302,10 @@ static int take_state(const struct decision *decision, struct dynamics_parts *pa
     parts->has_state = true;
     parts->state = (long)json_integer_value(state);
     parts->status = (long)json_integer_value(status);
-    parts->is_closing = parts->state != 0 && text_equal(decision->record_type, "opportunity");
+    if (text_equal(decision->record_type, "opportunity")) {
+        parts->is_closing = parts->state != 0;
+        parts->is_reopening = parts->state == 0 && decision->action == DECISION_UPDATE;
+    }
     return 0;
 }
 
@@ -404,7 +407,7 @@ static int put_audit_text(json_t *body, const struct decision *decision)
 /* A new record is open: only its status reason can be given ("statecode: not valid on create"). */
 static int put_state(json_t *body, const struct decision *decision, const struct dynamics_parts *parts)
 {
-    if (!parts->has_state || parts->is_closing)
+    if (!parts->has_state || parts->is_closing || parts->is_reopening)
         return 0;
     if (decision->action != DECISION_CREATE && json_object_set_new(body, "statecode", json_integer(parts->state)) < 0)
         return -1;
@@ -425,6 +428,14 @@ char *dynamics_body(const struct decision *decision, const struct dynamics_parts
     if (decision->action == DECISION_CREATE)
         (void)json_object_del(body, json_object_iter_key(json_object_iter(decision->create_key)));
     return json_write(body, false, ret_length);
+}
+
+char *dynamics_reopen_body(const struct dynamics_parts *parts, size_t *ret_length)
+{
+    json_auto_t *body =
+        json_pack("{s:I, s:I}", "statecode", (json_int_t)parts->state, "statuscode", (json_int_t)parts->status);
+
+    return body == NULL ? NULL : json_write(body, false, ret_length);
 }
 
 char *dynamics_close_body(const struct decision *decision, const struct dynamics_parts *parts, bool with_time,

@@ -32,7 +32,8 @@ struct dynamics_parts {
     json_t *lookups; /* {navigation: {"entity", "match": [..], "create": bool, "values": {attribute: value}}} */
     bool has_state;
     long state, status; /* statecode and statuscode to reach */
-    bool is_closing;    /* of an opportunity: by an action, not by columns */
+    bool is_closing;    /* of an opportunity: by an action, after the columns */
+    bool is_reopening;  /* of an opportunity: by itself, before the columns, which are read-only while it is closed */
 };
 /* ERROR_POISON "dynamics_365.write" when a dotted column has no lookup, or the state is no pair of numbers. */
 int dynamics_parts_of(const struct decision *decision, struct dynamics_parts *ret_parts, struct error *err)
@@ -47,10 +48,13 @@ bool dynamics_has_marker(const json_t *record, const struct decision *decision);
  * out of memory. `create_key`: one text. */
 char *dynamics_path(const char *entity, const char *record_id, const json_t *create_key);
 
-/* Body that changes or creates the record: its columns, `binds` of its lookups, audit text with marker, state where it is
- * no closing. free(); NULL when out of memory. */
+/* Body that changes or creates the record: its columns, `binds` of its lookups, audit text with marker, state where no
+ * other request sets it. free(); NULL when out of memory. */
 char *dynamics_body(const struct decision *decision, const struct dynamics_parts *parts, const json_t *binds,
                     size_t *ret_length);
+
+/* Body of the change that reopens an opportunity or changes its status while it is open. NULL: out of memory. */
+char *dynamics_reopen_body(const struct dynamics_parts *parts, size_t *ret_length);
 
 /* Body of WinOpportunity or LoseOpportunity. `with_time`: the closing date carries time and zone. NULL: out of memory. */
 char *dynamics_close_body(const struct decision *decision, const struct dynamics_parts *parts, bool with_time,

@@ -246,27 +246,36 @@ static void test_parts(void **state)
     assert_null(json_object_get(json_object_get(lookups, "customerid_account"), "values"));
 }
 
-/* State 0 is no closing, and only opportunities are closed by an action. */
+/* Only opportunities are closed and reopened by requests of their own; a new one is open. */
 static void test_parts_of_a_state(void **state)
 {
     (void)state;
     static const struct {
         const char *type, *write;
-        bool is_closing;
+        int action;
+        bool is_closing, is_reopening;
     } cases[] = {
-        {"opportunity", "{\"statecode\":0,\"statuscode\":1}", false},
-        {"opportunity", "{\"statecode\":2,\"statuscode\":4}", true},
-        {"lead", "{\"statecode\":2,\"statuscode\":4}", false},
+        {"opportunity", "{\"statecode\":0,\"statuscode\":1}", DECISION_UPDATE, false, true},
+        {"opportunity", "{\"statecode\":0,\"statuscode\":1}", DECISION_CREATE, false, false},
+        {"opportunity", "{\"statecode\":2,\"statuscode\":4}", DECISION_UPDATE, true, false},
+        {"opportunity", "{\"statecode\":2,\"statuscode\":4}", DECISION_CREATE, true, false},
+        {"lead", "{\"statecode\":2,\"statuscode\":4}", DECISION_UPDATE, false, false},
+        {"lead", "{\"statecode\":0,\"statuscode\":1}", DECISION_UPDATE, false, false},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
         json_auto_t *write = parse(cases[i].write);
-        struct decision decision = a_decision(DECISION_UPDATE, write, NULL);
+        struct decision decision = a_decision(cases[i].action, write, NULL);
         struct dynamics_parts parts;
         struct error err = ERROR_INIT;
+        size_t length;
         decision.record_type = (char *)(uintptr_t)cases[i].type;
         assert_int_equal(dynamics_parts_of(&decision, &parts, &err), 0);
         assert_true(parts.has_state);
         assert_int_equal(parts.is_closing, cases[i].is_closing);
+        assert_int_equal(parts.is_reopening, cases[i].is_reopening);
+        char *body = dynamics_reopen_body(&parts, &length);
+        assert_string_equal(body, cases[i].write);
+        free(body);
         dynamics_parts_done(&parts);
     }
 }
@@ -407,8 +416,7 @@ static void test_body(void **state)
 {
     (void)state;
     assert_body(DECISION_UPDATE, "{\"name\":\"n\"}", "{\"name\":\"n\"," BIND "," AUDIT "}");
-    assert_body(DECISION_UPDATE, "{\"statecode\":0,\"statuscode\":1}",
-                "{\"statecode\":0,\"statuscode\":1," BIND "," AUDIT "}");
+    assert_body(DECISION_UPDATE, "{\"statecode\":0,\"statuscode\":1}", "{" BIND "," AUDIT "}");
     assert_body(DECISION_UPDATE, "{\"statecode\":1,\"statuscode\":3}", "{" BIND "," AUDIT "}");
     assert_body(DECISION_UPDATE, "{\"identifier\":\"x\"}", "{\"identifier\":\"x\"," BIND "," AUDIT "}");
     assert_body(DECISION_CREATE, "{\"identifier\":\"x\",\"statecode\":0,\"statuscode\":2}",
