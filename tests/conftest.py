@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from support.kafka import Broker  # noqa: E402
 from support.postgres import Cluster, Database  # noqa: E402
-from support.simulators import Dynamics365, PartnerCenter  # noqa: E402
+from support.simulators import DOCUMENTED_CERTIFICATE_HOST, Dynamics365, PartnerCenter  # noqa: E402
 from support.tls import Authority  # noqa: E402
 from support.topics import Topics  # noqa: E402
 
@@ -99,7 +99,7 @@ def database(postgres: Cluster) -> Iterator[Database]:
 
 @pytest.fixture(scope="session")
 def session_partner_center(run_folder: Path, authority: Authority) -> Iterator[PartnerCenter]:
-    with PartnerCenter(run_folder / "partner_center", authority) as simulator:
+    with PartnerCenter(run_folder / "partner_center", authority, *DOCUMENTED_CERTIFICATE_HOST) as simulator:
         yield simulator
 
 

@@ -96,7 +96,11 @@ class Stack:
         ca = str(self._authority.cert)
         signing = self.partner_center.signing_folder
         return {
-            "kafka": {"bootstrap_servers": self.topics.bootstrap, "topic_prefix": self.topics.prefix},
+            "kafka": {
+                "bootstrap_servers": self.topics.bootstrap,
+                "topic_prefix": self.topics.prefix,
+                "replication_factor": 1,
+            },
             "credentials": {"key": self._secret("credentials.key", secrets.token_hex(32))},
             "partner_center": {
                 "api_url": self.partner_center.url,

@@ -2,11 +2,14 @@
 
 The client is Debian's python3-confluent-kafka: it stands on the distribution's own librdkafka, so on Debian 12 it is
 another version of that library than our programs use. Consumers read committed messages only, unless told otherwise.
+
+For people: `/usr/bin/python3 tests/support/topics.py BOOTSTRAP TOPIC` prints what a topic holds, a message a line.
 """
 
 from __future__ import annotations
 
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -47,7 +50,7 @@ class Topics:
 
     def __init__(self, bootstrap: str, prefix: str | None = None) -> None:
         self.bootstrap = bootstrap
-        self.prefix = prefix or f"t{secrets.token_hex(5)}."
+        self.prefix = f"t{secrets.token_hex(5)}." if prefix is None else prefix
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
 
     def name(self, topic: str) -> str:
@@ -189,3 +192,15 @@ class Reader:
             elif error.fatal() or not error.retriable() and error.code() >= 0:
                 raise RuntimeError(f"{self._name}: {error}")
         return records
+
+
+def main() -> None:
+    if len(sys.argv) != 3:
+        sys.exit(f"usage: {sys.argv[0]} BOOTSTRAP TOPIC")
+    for record in Topics(sys.argv[1], "").read(sys.argv[2]):
+        value = "-" if record.value is None else record.value.decode(errors="replace")
+        print(f"{record.partition}/{record.offset}", (record.key or b"-").decode(errors="replace"), value)
+
+
+if __name__ == "__main__":
+    main()
