@@ -97,6 +97,8 @@ void certificates_settings_validate(const struct config_section *section, const 
     const struct position nowhere = {0};
 
     (void)node;
+    if (settings->issuer_organization == NULL) /* the section is absent, and so is the role */
+        return;
     for (size_t i = 0; i < settings->certificate_urls.count; i++)
         if (!certificate_url_prefix_is_sound(settings->certificate_urls.items[i]))
             diagnostics_error(diagnostics, nowhere, "%s.certificate_urls: '%s' is not of the form https://host/path/",

@@ -7,6 +7,7 @@
 #include "common/base/uuid.h"
 #include "common/kafka/dead_letter.h"
 #include "common/kafka/enveloped.h"
+#include "common/kafka/topics.h"
 #include "common/messages/notification.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
@@ -14,9 +15,6 @@
 #include "ingest/server.h"
 #include "ingest/webhook_dynamics.h"
 #include "ingest/webhook_partner_center.h"
-
-#define TOPIC_NOTIFICATIONS "notifications"
-#define TOPIC_DEAD_LETTERS  "dead-letters"
 
 enum {
     RETRY_AFTER_S = 1,
@@ -156,6 +154,8 @@ void serve_settings_validate(const struct config_section *section, const struct 
     const struct position nowhere = {0};
 
     (void)node;
+    if (settings->listen == NULL) /* the section is absent, and so is the role */
+        return;
     if ((settings->tls_certificate == NULL) != (settings->tls_key == NULL))
         diagnostics_error(diagnostics, nowhere, "%s: tls_certificate and tls_key belong together", section->name);
     check_path(settings->partner_center_path, "partner_center_path", section, diagnostics);

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,19 @@ NEXT_SECRET = "second-shared-secret-of-the-test"
 ORGANIZATION_ID = "6d0f7c1e-52b9-4e0a-9d38-71c4e2a95b10"
 
 
+def yaml_of(settings: dict[str, Any]) -> str:
+    """JSON is YAML, but durations and sizes stand without quotes. Keys that are None are left out."""
+
+    def without_none(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: without_none(each) for key, each in value.items() if each is not None}
+        return value
+
+    return re.sub(r'"(\d+(?:ms|s|m|h|KiB))"', r"\1", json.dumps(without_none(settings), indent=2))
+
+
 class Receiver(Program):
-    """Serves on a free port; `serve` and `signature` change its configuration (YAML is a superset of JSON)."""
+    """Serves on a free port; `serve` and `signature` change its configuration."""
 
     def __init__(
         self,
@@ -43,6 +57,8 @@ class Receiver(Program):
             "kafka": {
                 "bootstrap_servers": topics.bootstrap,
                 "topic_prefix": topics.prefix,
+                "partitions": 1,
+                "replication_factor": 1,
                 "properties": {"message.timeout.ms": "3000", **(kafka or {})},
             },
             "ingest": {
@@ -60,13 +76,21 @@ class Receiver(Program):
             },
         }
         config = folder / "tandem.yaml"
-        config.write_text(json.dumps(self.settings, indent=2))
-        super().__init__("ingest", *self.role(), config=config)
+        config.write_text(yaml_of(self.settings))
+        super().__init__("ingest", "--role", "serve", config=config)
         self.topics = topics
 
-    @staticmethod
-    def role() -> list[str]:
-        return []
+    def start(self) -> Receiver:
+        """All topics have to be there when it starts."""
+        made = subprocess.run(
+            [self.command[0], "topics", "--create", "--config", self.command[-1]],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert made.returncode == 0, made.stdout + made.stderr
+        super().start()
+        return self
 
     @property
     def port(self) -> int:

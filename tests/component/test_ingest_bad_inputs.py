@@ -48,7 +48,10 @@ class World:
         self.other = signing.issue("other.example")
         self.topics = topics
         (folder / "leaf.der").write_bytes(self.signer.der)
-        pinned = {"trusted_roots": str(signing.write(folder / "roots.pem")), "pinned_certificates": [str(folder / "leaf.der")]}
+        pinned = {
+            "trusted_roots": str(signing.write(folder / "roots.pem")),
+            "pinned_certificates": [str(folder / "leaf.der")],
+        }
         self.receiver = Receiver(folder, authority, topics, LIMITS, pinned)
 
 
@@ -56,7 +59,6 @@ class World:
 def world(session_broker: Broker, authority: Authority, run_folder: Path) -> Iterator[World]:
     session_broker.ensure_running()
     topics = Topics(session_broker.bootstrap)
-    topics.create("notifications", "dead-letters")
     folder = run_folder / f"bad-inputs-{uuid.uuid4()}"
     folder.mkdir()
     world = World(folder, authority, topics)
@@ -102,9 +104,7 @@ SIGNATURES: dict[str, Callable[[World, bytes, Headers], None]] = {
     "second right": _with(
         lambda world, body: f"Signature {world.other.sign(body)}, Signature {world.signer.sign(body)}"
     ),
-    "many": _with(
-        lambda world, body: "Signature " + ",".join(["QUJD"] * 1000) + "," + world.signer.sign(body)
-    ),
+    "many": _with(lambda world, body: "Signature " + ",".join(["QUJD"] * 1000) + "," + world.signer.sign(body)),
     "alternate": _alternate,
     "twice": _twice,
 }
