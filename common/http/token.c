@@ -166,6 +166,7 @@ static void use_grant(struct token_account *account)
         source->use_until_ms = account->requested_ms + token_use_ms(account->obtained.life_ms);
         source->retry = (struct retry_state){0};
         source->not_before_ms = 0;
+        source->is_wanted = false; /* whoever asked meanwhile is served by this one */
         log_info("token.renewed", LOG_TEXT("account", account->name), LOG_TEXT("audience", source->audience),
                  LOG_INTEGER("life_ms", account->obtained.life_ms));
         tell(source, source->token, NULL);

@@ -172,10 +172,11 @@ static int open_value(const struct credentials *credentials, const struct accoun
     return status;
 }
 
-/* Messages of others that were read before ours of a later offset are older than the token we use. */
+/* Messages of others that were read before ours of a later offset are older than the token we use; and one of ours that
+ * was read before its delivery was reported is told by that. */
 static void tell_newest(struct credentials *credentials, struct account *account)
 {
-    if (!credentials->is_loaded || account->newest == NULL || account->own_seen < account->own_written ||
+    if (!credentials->is_loaded || account->newest == NULL || account->own_seen != account->own_written ||
         text_equal(account->newest, account->current))
         return;
     forget_secret(&account->current);
