@@ -8,7 +8,6 @@ import signal
 import threading
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -418,19 +417,9 @@ def test_every_record_counts_exactly_once_through_kills(mapper_topics: Topics, t
     assert status == 0
     check_decisions(mapper_topics, total)
     assert not mapper_topics.read("dead-letters")
-    for number in range(deals):
-        state = states_of_cached(mapper_topics)[referral_id(number)]
+    for state in states_of(mapper_topics).values():
         assert state["base_partner_center"]["deal_value"] == state["base_crm"]["deal_value"] == 10 * versions
         assert not state["causes"]
-
-
-_states: dict[str, dict[str, Json]] = {}
-
-
-def states_of_cached(topics: Topics) -> dict[str, Json]:
-    if topics.prefix not in _states:
-        _states[topics.prefix] = states_of(topics)
-    return _states[topics.prefix]
 
 
 # --- The store --------------------------------------------------------------------------------------------------------
@@ -607,7 +596,7 @@ def test_rules_are_loaded_anew_and_kept_when_they_are_wrong(mapper_topics: Topic
         newer = mapper.wait_for("mapper.rules_loaded", count=2)["version"]
         assert newer != version
         send(mapper_topics, "records", reading("partner-center", 2, referral(2)))
-        decision = decisions_of(mapper_topics, count=2)[1]
+        decision = next(each for each in decisions_of(mapper_topics, count=2) if each["deal_key"] == referral_id(2))
         assert decision["rules_version"] == newer and decision["write"]["budgetamount"] == 10
         assert mapper.stop() == 0
 
@@ -661,9 +650,3 @@ def test_term_under_load_loses_and_repeats_nothing(mapper_topics: Topics, tmp_pa
     finally:
         assert mapper.stop() == 0
     check_decisions(mapper_topics, len(messages))
-
-
-@pytest.fixture(autouse=True)
-def _forget_states() -> Iterator[None]:
-    yield
-    _states.clear()
