@@ -564,11 +564,11 @@ def test_message_that_kills_the_process_is_set_aside_at_the_third_start(mapper_t
     deadly = reading("partner-center", 1, referral(1, name="a-message-that-kills"))
     mapper = Mapper(tmp_path, mapper_topics, preload=str(BUILD / "tests/libdeadly_json.so"))
     send(mapper_topics, "records", deadly, reading("partner-center", 2, referral(2)))
-    for _start in range(2):
-        mapper.start()
-        assert mapper.wait() == -signal.SIGABRT
-    mapper.start()
     try:
+        for _start in range(2):
+            mapper.start()
+            assert mapper.wait() == -signal.SIGABRT
+        mapper.start()
         letter = mapper_topics.read("dead-letters", count=1)[0]
         assert letter.headers["err.code"] == b"mapper.crashed" and letter.headers["err.attempts"] == b"3"
         assert (letter.key, letter.value) == (deadly[0].encode(), deadly[1].encode())
