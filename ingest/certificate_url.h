@@ -1,8 +1,8 @@
 /* Which URLs a signing certificate may be taken from.
  *
  * The URL stands in a header of a request that is not yet known to be authentic, so it is compared, not interpreted: it
- * must begin with an allowed prefix byte for byte, and what follows may only be plain path segments. Ports, other spellings
- * of the host, userinfo, queries, fragments and escapes never match. Pure, any thread. */
+ * must begin with an allowed prefix byte for byte, and what follows may only be plain path segments. Ports, other
+ * spellings of the host, userinfo, queries, fragments and escapes never match. Pure, any thread. */
 #ifndef TANDEM_INGEST_CERTIFICATE_URL_H
 #define TANDEM_INGEST_CERTIFICATE_URL_H
 

@@ -386,8 +386,8 @@ static bool goes_before(const struct entry *a, const struct entry *b)
     return a->used_ms < b->used_ms;
 }
 
-/* The entry of the URL; a new one takes the place of one without certificate, or the one longest unused. NULL when all are
- * being fetched. */
+/* The entry of the URL; a new one takes the place of one without certificate, or the one longest unused. NULL when
+ * all are being fetched. */
 static struct entry *entry_of(struct certificates *certificates, const char *url)
 {
     struct entry *oldest = NULL;

@@ -1,11 +1,12 @@
 /* Where the certificates come from that Partner Center signs with, and the whole judgement of a signed request.
  *
  * Two modes. Pinned: the certificates are files of the operator; every one is tried, and no request ever makes a
- * connection go out. Fetching (when nothing is pinned): the certificate is taken from the URL in the request, if that is
- * allowed (certificate_url.h), over https, without redirects, small, quickly, not from private addresses, and not more
- * often than a global rate; good ones are kept for a time, bad ones are remembered for a shorter one. A signature that does
- * not match a kept certificate makes it be fetched once more, since certificates are renewed behind the same URL.
- * In both modes the certificate has to satisfy the rules of signature.h, and the URL has to be an allowed one.
+ * connection go out. Fetching (when nothing is pinned): the certificate is taken from the URL in the request, if that
+ * is allowed (certificate_url.h), over https, without redirects, small, quickly, not from private addresses, and not
+ * more often than a global rate; good ones are kept for a time, bad ones are remembered for a shorter one. A
+ * signature that does not match a kept certificate makes it be fetched once more, since certificates are renewed
+ * behind the same URL. In both modes the certificate has to satisfy the rules of signature.h, and the URL has to be
+ * an allowed one.
  *
  * Loop thread only. The verdict comes exactly once, from inside the call or later, also when this is freed. */
 #ifndef TANDEM_INGEST_CERTIFICATES_H

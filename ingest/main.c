@@ -1,4 +1,5 @@
 #include <curl/curl.h>
+#include <jansson.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>

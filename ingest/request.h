@@ -1,9 +1,9 @@
 /* One HTTP/1.1 request, read strictly and in pieces (RFC 9112).
  *
- * Takes bytes as they come and stops twice: when the head is complete, so that the caller can judge path and type and say
- * how much body it takes, and when the body is. What two implementations could understand differently is refused, not
- * repaired: line ends other than CRLF, folded fields, blanks before a colon, repeated or decorated lengths, any transfer
- * coding. Knows no route and writes no answer. Pure: no I/O, no clock. Every buffer has a bound from struct
+ * Takes bytes as they come and stops twice: when the head is complete, so that the caller can judge path and type and
+ * say how much body it takes, and when the body is. What two implementations could understand differently is refused,
+ * not repaired: line ends other than CRLF, folded fields, blanks before a colon, repeated or decorated lengths, any
+ * transfer coding. Knows no route and writes no answer. Pure: no I/O, no clock. Every buffer has a bound from struct
  * request_limits; the declared length alone makes nothing be allocated.
  *
  * A refused request cannot be continued, and its connection must be closed after the answer: where the next one would
@@ -95,8 +95,8 @@ bool request_has_begun(const struct request *request);
 /* Value of the first field of that name (ASCII case ignored), NULL when absent; *ret_count (may be NULL) tells how many
  * there are. */
 const char *request_field(const struct request *request, const char *name, size_t *ret_count);
-/* The value of a query parameter that occurs once, escapes decoded, '+' kept as it is; false when absent, repeated, with
- * a NUL or longer than `size` - 1. */
+/* The value of a query parameter that occurs once, escapes decoded, '+' kept as it is; false when absent, repeated,
+ * with a NUL or longer than `size` - 1. */
 bool request_query_value(const struct request *request, const char *name, char *out, size_t size);
 /* Content-Type is application/json, in UTF-8 if it names a charset. */
 bool request_is_json(const struct request *request);

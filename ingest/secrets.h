@@ -1,7 +1,7 @@
 /* Shared secrets that a sender proves to know by sending them.
  *
- * Two may be valid at a time, so that one can be replaced without a gap. The comparison takes the same time wherever the
- * difference is and whatever the lengths are. Pure. Fails to "no match". */
+ * Two may be valid at a time, so that one can be replaced without a gap. The comparison takes the same time wherever
+ * the difference is and whatever the lengths are. Pure. Fails to "no match". */
 #ifndef TANDEM_INGEST_SECRETS_H
 #define TANDEM_INGEST_SECRETS_H
 

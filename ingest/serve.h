@@ -1,10 +1,11 @@
 /* Role *serve*: takes webhooks and answers each one only when the broker has it.
  *
- *   head: host, path, method, type, quota  ->  body  ->  signature or secret  ->  JSON and schema  ->  Kafka  ->  answer
+ *   head: host, path, method, type, quota  ->  body  ->  signature or secret  ->  JSON and schema  ->  Kafka  -> 
+ * answer
  *
  * A request is answered 2xx only from the delivery report of its message. What is authentic but no notification goes to
- * `dead-letters` before it is answered; what is not authentic leaves a counter and a log line. Nothing is parsed as JSON
- * before it is authentic. Answers hold a code and the request's id, never anything of the input.
+ * `dead-letters` before it is answered; what is not authentic leaves a counter and a log line. Nothing is parsed as
+ * JSON before it is authentic. Answers hold a code and the request's id, never anything of the input.
  * Loop thread only. */
 #ifndef TANDEM_INGEST_SERVE_H
 #define TANDEM_INGEST_SERVE_H

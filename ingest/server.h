@@ -1,4 +1,5 @@
-/* HTTP/1.1 server for small JSON requests: connections, TLS, limits and time-outs; what a request means is the handler's.
+/* HTTP/1.1 server for small JSON requests: connections, TLS, limits and time-outs; what a request means is the
+ * handler's.
  *
  * One connection, one request at a time:
  *
@@ -20,6 +21,7 @@
 
 #include "common/base/error.h"
 #include "common/runtime/loop.h"
+#include "ingest/answer.h"
 #include "ingest/request.h"
 
 struct server_settings {
@@ -40,12 +42,6 @@ struct server_settings {
     size_t exchanges_max; /* requests under way with the handler */
 };
 
-struct answer {
-    int status;
-    const char *code;      /* a literal: {"status":code} below 300, else {"error":{"code":code}} */
-    int64_t retry_after_s; /* 0: no Retry-After */
-};
-
 struct exchange;
 
 struct exchange_summary {
@@ -57,8 +53,8 @@ struct exchange_summary {
 };
 
 struct server_handler {
-    /* The head is there. True: takes the body up to *ret_body_max_bytes; false: *ret_answer, and the connection is closed
-     * if a body follows. */
+    /* The head is there. True: takes the body up to *ret_body_max_bytes; false: *ret_answer, and the connection is
+     * closed if a body follows. */
     bool (*on_head)(void *arg, const struct request *request, size_t *ret_body_max_bytes, struct answer *ret_answer);
     /* The request is complete. */
     void (*on_request)(void *arg, struct exchange *exchange);

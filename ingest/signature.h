@@ -72,8 +72,8 @@ struct signing_policy {
     size_t subject_name_count;        /* 0: any */
 };
 
-/* Strict chain to the roots at this time (seconds since 1970), issuer's organisation, subject, RSA of enough bits, allowed
- * to sign. `ret_reason`: a literal, always set. */
+/* Strict chain to the roots at this time (seconds since 1970), issuer's organisation, subject, RSA of enough bits,
+ * allowed to sign. `ret_reason`: a literal, always set. */
 bool signing_certificate_is_acceptable(const struct signing_certificate *certificate,
                                        const struct signing_policy *policy, int64_t now_seconds,
                                        const char **ret_reason);

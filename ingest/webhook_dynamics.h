@@ -1,8 +1,8 @@
 /* An authentic Dataverse execution context as a notification (Dataverse webhooks, 16 and 17).
  *
  * Only the identity members are read: which row of which table changed how, when, in which organisation. They are there
- * also when Dataverse has cut the body for its size. Parameters, images and parent contexts are never looked into: the row
- * is read anew. Pure. */
+ * also when Dataverse has cut the body for its size. Parameters, images and parent contexts are never looked into:
+ * the row is read anew. Pure. */
 #ifndef TANDEM_INGEST_WEBHOOK_DYNAMICS_H
 #define TANDEM_INGEST_WEBHOOK_DYNAMICS_H
 

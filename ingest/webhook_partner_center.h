@@ -1,7 +1,7 @@
 /* An authentic Partner Center event as a notification (Partner Center webhooks, 1.2 to 1.4).
  *
- * Only the referral's id is taken from the event, out of a URI of exactly the documented form; the URI is never requested.
- * The referral is read later from the API that is configured. Pure. */
+ * Only the referral's id is taken from the event, out of a URI of exactly the documented form; the URI is never
+ * requested. The referral is read later from the API that is configured. Pure. */
 #ifndef TANDEM_INGEST_WEBHOOK_PARTNER_CENTER_H
 #define TANDEM_INGEST_WEBHOOK_PARTNER_CENTER_H
 
