@@ -5,7 +5,7 @@
 --   <schema>_pusher  appends through append_audit(), reads; cannot change, delete or even insert by itself
 --   <schema>_reader  reads
 --
--- Logins are made by the operator: CREATE ROLE tandem_1 LOGIN PASSWORD '…' IN ROLE tandem_pusher;
+-- Logins are made by the operator: CREATE ROLE tandem_1 LOGIN PASSWORD '...' IN ROLE tandem_pusher;
 DO $$
 DECLARE
     role_name text;

@@ -51,7 +51,7 @@ CREATE TABLE audit (
     trace_id         text,
     instance         text,
 
-    chain_number     bigint      NOT NULL, -- 1, 2, 3 … within (topic, topic_partition)
+    chain_number     bigint      NOT NULL, -- 1, 2, 3 ... within (topic, topic_partition)
     prev_hash        bytea       NOT NULL,
     row_hash         bytea       NOT NULL,
     created_at       timestamptz NOT NULL,

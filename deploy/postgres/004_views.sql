@@ -1,7 +1,7 @@
 -- The operators' questions.
 SELECT set_config('role', current_schema() || '_owner', true);
 
--- What happened to a deal, in order: WHERE deal_key = '…'.
+-- What happened to a deal, in order: WHERE deal_key = '...'.
 CREATE VIEW deal_timeline AS
     SELECT deal_key, created_at, phase, attempt, action, purpose, direction, system, result, reason, detail, fields,
            conflicts, causes, rules_version, calls, status, is_certain, was_in_doubt, error_code, error_message,

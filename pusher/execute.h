@@ -1,0 +1,76 @@
+/* How one decision is carried out: which call to the target comes next, and what came of it all.
+ *
+ *   update   WRITE --done--> APPLIED
+ *              |  conflict, or refused after a doubt --> READ --shows it, and there was a doubt--> APPLIED
+ *              |                                          \--------------------------------------> CONFLICT | REFUSED
+ *              |  refused --> READ --> REFUSED          gone --> GONE
+ *              \- retry, blocked, unknown (a doubt from now on) --> pause --> WRITE again
+ *   create   the same, but it looks for the record by its key instead of reading it, and after a doubt looks before it
+ *            writes again: FIND --none--> WRITE, FIND --shows it--> APPLIED, FIND --another's--> CONFLICT
+ *
+ * A doubt: an earlier call may have changed the record, in this process (an answer was lost) or in one that died (an
+ * intent was left open). Repeating with the same expected version cannot overwrite anything; what the record shows then
+ * tells whether the earlier call got through (design 4, rule 8).
+ * Pure: no I/O, no clock. Never gives up on a target that is away. The decision is borrowed for the execution's life. */
+#ifndef TANDEM_PUSHER_EXECUTE_H
+#define TANDEM_PUSHER_EXECUTE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/messages/decision.h"
+#include "common/messages/outcome.h"
+#include "common/systems/system.h"
+
+enum {
+    EXECUTE_ROUNDS_MAX = 5 /* a create that is told "exists", of a record that is then not found */
+};
+
+enum execute_call { EXECUTE_WRITE, EXECUTE_READ, EXECUTE_FIND, EXECUTE_NOTHING };
+
+enum execute_next {
+    EXECUTE_CALL,         /* make the call in `call` */
+    EXECUTE_PAUSE,        /* make it after a pause, not before retry_after_ms */
+    EXECUTE_PAUSE_TARGET, /* make it when the target as a whole works again */
+    EXECUTE_FINISHED
+};
+
+struct execution {
+    const struct decision *decision;
+    enum execute_call call; /* the one to make, or under way */
+    bool is_in_doubt;
+    bool was_in_doubt; /* and the result had to be judged by reading */
+    bool was_refused;  /* the reading is to judge a doubt, or to show the record beside the refusal */
+    bool was_conflict; /* the last write met another version, or a record that exists */
+    unsigned attempts; /* writes asked for */
+    unsigned failures; /* pauses in a row, for their length */
+    unsigned rounds;
+    int64_t retry_after_ms; /* -1: the target did not say */
+    int64_t calls;          /* requests sent */
+    int64_t duration_us;    /* of all calls together */
+    long status;            /* of the last answer */
+    /* The result, once finished: */
+    int result; /* enum outcome_result */
+    bool is_certain;
+    bool is_created;
+    json_t *documents; /* owned; may be NULL */
+    char *record_id;   /* owned; may be NULL */
+    struct error error;
+};
+
+/* `is_in_doubt`: an earlier worker left its intent open. The first call is in `call`. */
+void execution_init(struct execution *execution, const struct decision *decision, bool is_in_doubt);
+/* Takes the answer to the call under way. `result`: what it counts as (breaker_note()). `shows` and `is_certain`: what the
+ * system's shows() says about answer->documents; false without documents. */
+enum execute_next execution_take(struct execution *execution, const struct system_answer *answer,
+                                 enum system_result result, bool shows, bool is_certain);
+/* The call could not even be begun. */
+enum execute_next execution_fail(struct execution *execution, const struct error *err);
+/* Finishes without any call. */
+void execution_supersede(struct execution *execution);
+void execution_done(struct execution *execution);
+
+const char *execute_result_name(int result);
+
+#endif

@@ -1,0 +1,154 @@
+#include "pusher/postgres.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { IDLE_IN_TRANSACTION_MS = 60000, SCHEMA_LENGTH_MAX = 40 };
+
+const char *const POSTGRES_SSLMODES[] = {"disable", "prefer", "require", "verify-ca", "verify-full", NULL};
+
+enum { SSLMODE_VERIFY_CA = 3 };
+
+#define KEY(name_, type_, member_) \
+    .name = (name_), .type = (type_), .offset = offsetof(struct postgres_settings, member_)
+const struct config_key POSTGRES_KEYS[] = {
+    {KEY("host", CONFIG_TEXT, host), .is_required = true,
+     .help = "Name or address of the server, or the directory of its Unix socket; names are resolved while the program "
+             "waits."},
+    {KEY("port", CONFIG_INTEGER, port), .default_text = "5432", .min = 1, .max = 65535, .help = "Port of the server."},
+    {KEY("database", CONFIG_TEXT, database), .default_text = "tandem", .help = "Database that holds the audit."},
+    {KEY("user", CONFIG_TEXT, user), .is_required = true, .help = "A login that has the role <schema>_pusher."},
+    {KEY("password", CONFIG_SECRET, password), .help = "Password of the login, if it needs one."},
+    {KEY("sslmode", CONFIG_WORD, sslmode), .default_text = "verify-full", .words = POSTGRES_SSLMODES,
+     .help = "How the connection is protected, in libpq's words; does not matter on a Unix socket."},
+    {KEY("ca_file", CONFIG_PATH, ca_file), .help = "Certificates to trust; needed by verify-ca and verify-full."},
+    {KEY("schema", CONFIG_TEXT, schema), .default_text = "tandem",
+     .help = "Schema of this deployment, made by 'tandem-pusher migrate'; one per deployment."},
+    {KEY("connect_timeout", CONFIG_DURATION, connect_timeout_ms), .default_text = "10s", .min = 100, .max = 300000,
+     .help = "Longest time of connecting."},
+    {KEY("statement_timeout", CONFIG_DURATION, statement_timeout_ms), .default_text = "15s", .min = 100, .max = 600000,
+     .help = "Longest time of adding rows; then the connection is made anew."},
+};
+const size_t POSTGRES_KEY_COUNT = ARRAY_LENGTH(POSTGRES_KEYS);
+#undef KEY
+
+/* It becomes part of role names, and must mean the same quoted and unquoted. */
+static bool is_schema_name(const char *name)
+{
+    size_t length = strlen(name);
+
+    return length > 0 && length <= SCHEMA_LENGTH_MAX &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz_0123456789") == length && strchr("0123456789", name[0]) == NULL &&
+           strncmp(name, "pg_", 3) != 0;
+}
+
+void postgres_settings_validate(const struct config_section *section, const struct yaml_node *node,
+                                struct diagnostics *diagnostics)
+{
+    const struct postgres_settings *settings = section->target;
+    const struct yaml_node *schema = yaml_get(node, "schema");
+
+    if (!is_schema_name(settings->schema))
+        (void)diagnostics_error(diagnostics, (schema == NULL ? node : schema)->position,
+                                "a schema's name has 1 to %d small letters, digits and underscores, and begins with no "
+                                "digit and not with 'pg_'",
+                                SCHEMA_LENGTH_MAX);
+    if (settings->sslmode >= SSLMODE_VERIFY_CA && settings->ca_file == NULL && settings->host[0] != '/')
+        (void)diagnostics_error(diagnostics, node->position, "sslmode %s needs a ca_file",
+                                POSTGRES_SSLMODES[settings->sslmode]);
+}
+
+/* --- Connecting --------------------------------------------------------------------------------------------------- */
+
+static void add(struct postgres_parameters *parameters, const char *keyword, const char *value)
+{
+    if (value == NULL || parameters->count == POSTGRES_PARAMETERS_MAX)
+        return;
+    parameters->keywords[parameters->count] = keyword;
+    parameters->values[parameters->count] = value;
+    parameters->count++;
+}
+
+static const char *number(struct postgres_parameters *parameters, size_t slot, int64_t value)
+{
+    (void)snprintf(parameters->numbers[slot], POSTGRES_NUMBER_SIZE, "%" PRId64, value);
+    return parameters->numbers[slot];
+}
+
+void postgres_parameters_init(struct postgres_parameters *parameters, const struct postgres_settings *settings)
+{
+    memset(parameters, 0, sizeof(*parameters));
+    add(parameters, "host", settings->host);
+    add(parameters, "port", number(parameters, 0, settings->port));
+    add(parameters, "dbname", settings->database);
+    add(parameters, "user", settings->user);
+    add(parameters, "password", settings->password.bytes);
+    add(parameters, "sslmode", POSTGRES_SSLMODES[settings->sslmode]);
+    add(parameters, "sslrootcert", settings->ca_file);
+    add(parameters, "connect_timeout", number(parameters, 1, (settings->connect_timeout_ms + 999) / 1000));
+    /* After a failover only the new primary will do. */
+    add(parameters, "target_session_attrs", "read-write");
+    add(parameters, "gssencmode", "disable");
+    add(parameters, "tcp_user_timeout", number(parameters, 2, settings->statement_timeout_ms));
+    add(parameters, "keepalives_idle", "15");
+    add(parameters, "keepalives_interval", "5");
+    add(parameters, "keepalives_count", "3");
+    add(parameters, "client_encoding", "UTF8");
+    add(parameters, "application_name", "tandem-pusher");
+}
+
+int postgres_session(const struct postgres_settings *settings, struct text *out)
+{
+    /* synchronous_commit: a row counts as written only when it survives the server's crash. */
+    return text_appendf(out,
+                        "SET search_path = \"%s\", pg_temp; SET timezone = 'UTC'; SET synchronous_commit = on; "
+                        "SET statement_timeout = %" PRId64 "; SET idle_in_transaction_session_timeout = %d",
+                        settings->schema, settings->statement_timeout_ms, IDLE_IN_TRANSACTION_MS);
+}
+
+/* --- Errors ------------------------------------------------------------------------------------------------------- */
+
+int postgres_connection_error(struct error *err, const char *what)
+{
+    return error_set(err, ERROR_TRANSIENT, "postgres.unavailable", "%s: no connection to PostgreSQL", what);
+}
+
+/* SQLSTATEs (PostgreSQL, appendix A): undefined schema, table, function, column or role. */
+static bool is_undefined(const char *state)
+{
+    static const char *const STATES[] = {"3F000", "42P01", "42883", "42703", "42704"};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(STATES); i++)
+        if (strcmp(state, STATES[i]) == 0)
+            return true;
+    return false;
+}
+
+int postgres_result_error(struct error *err, const PGresult *result, const char *what)
+{
+    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME);
+
+    /* libpq's own errors have no SQLSTATE: the connection broke. */
+    if (state == NULL)
+        return postgres_connection_error(err, what);
+    if (strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0)
+        return error_set(err, ERROR_POISON, "postgres.refused_row", "%s: SQLSTATE %s%s%s", what, state,
+                         constraint == NULL ? "" : ", constraint ", constraint == NULL ? "" : constraint);
+    if (is_undefined(state))
+        return error_set(err, ERROR_CONFIG, "postgres.not_migrated",
+                         "%s: SQLSTATE %s: the schema is not there or too old; run 'tandem-pusher migrate'", what,
+                         state);
+    if (strcmp(state, "42501") == 0)
+        return error_set(err, ERROR_CONFIG, "postgres.permission",
+                         "%s: SQLSTATE %s: the login lacks the role <schema>_pusher", what, state);
+    return error_set(err, ERROR_TRANSIENT, "postgres.failed", "%s: SQLSTATE %s", what, state);
+}
+
+void postgres_ignore_notice(void *arg, const char *message)
+{
+    (void)arg;
+    (void)message;
+}

@@ -1,0 +1,58 @@
+/* Settings of the PostgreSQL connection, how libpq is told them, and what its errors mean.
+ *
+ * Makes no connection itself (audit.h, migrate.h). libpq's messages are never passed on: their DETAIL shows rows, and
+ * some show the connection string; what is kept is the SQLSTATE and the constraint's name. Any thread. */
+#ifndef TANDEM_PUSHER_POSTGRES_H
+#define TANDEM_PUSHER_POSTGRES_H
+
+#include <libpq-fe.h>
+
+#include "common/base/error.h"
+#include "common/base/text.h"
+#include "common/runtime/config.h"
+
+/* The section `postgres`. */
+struct postgres_settings {
+    char *host; /* a name, an address, or the directory of a Unix socket */
+    int64_t port;
+    char *database;
+    char *user;
+    struct secret password; /* optional */
+    int sslmode;            /* index into POSTGRES_SSLMODES */
+    char *ca_file;
+    char *schema;
+    int64_t connect_timeout_ms;
+    int64_t statement_timeout_ms;
+};
+extern const char *const POSTGRES_SSLMODES[];
+extern const struct config_key POSTGRES_KEYS[];
+extern const size_t POSTGRES_KEY_COUNT;
+/* config_section.validate: the schema's name, and verification without an authority. */
+void postgres_settings_validate(const struct config_section *section, const struct yaml_node *node,
+                                struct diagnostics *diagnostics);
+
+enum { POSTGRES_PARAMETERS_MAX = 20, POSTGRES_NUMBER_SIZE = 24 };
+
+/* Parameters as PQconnectStartParams() and PQconnectdbParams() take them. Values are borrowed from the settings, numbers
+ * are in `numbers`: not to be copied. */
+struct postgres_parameters {
+    const char *keywords[POSTGRES_PARAMETERS_MAX + 1];
+    const char *values[POSTGRES_PARAMETERS_MAX + 1];
+    char numbers[4][POSTGRES_NUMBER_SIZE];
+    size_t count;
+};
+void postgres_parameters_init(struct postgres_parameters *parameters, const struct postgres_settings *settings);
+
+/* "SET search_path = …; SET …": what holds for every session of ours. -1: out of memory. */
+int postgres_session(const struct postgres_settings *settings, struct text *out) TANDEM_MUST_CHECK;
+
+/* No connection, or none any more: ERROR_TRANSIENT "postgres.unavailable". Returns -1. */
+int postgres_connection_error(struct error *err, const char *what);
+/* An error result. ERROR_POISON "postgres.refused_row": this data cannot be stored (SQLSTATE classes 22 and 23).
+ * ERROR_CONFIG "postgres.not_migrated" or "postgres.permission": a person must act. Else ERROR_TRANSIENT
+ * "postgres.failed". Returns -1. */
+int postgres_result_error(struct error *err, const PGresult *result, const char *what);
+/* Drops what the server has to say beside results. For PQsetNoticeProcessor(). */
+void postgres_ignore_notice(void *arg, const char *message);
+
+#endif
