@@ -1,0 +1,336 @@
+#include "pusher/execute.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "common/base/attributes.h"
+#include "common/base/json.h"
+
+/* What a call is answered with, in a story of one decision. */
+struct line {
+    enum system_result result;
+    bool shows;               /* the documents that are read show the decision */
+    enum execute_call before; /* the call that is being answered */
+};
+
+struct story {
+    const char *name;
+    int action;
+    bool is_in_doubt;
+    struct line lines[8];
+    size_t count;
+    int result; /* -1: it goes on with `call` */
+    enum execute_call call;
+    bool was_in_doubt;
+    unsigned attempts;
+};
+
+#define WRITES(result_)                              \
+    {                                                \
+        .result = (result_), .before = EXECUTE_WRITE \
+    }
+#define READS(result_, shows_)                                         \
+    {                                                                  \
+        .result = (result_), .shows = (shows_), .before = EXECUTE_READ \
+    }
+#define FINDS(result_, shows_)                                         \
+    {                                                                  \
+        .result = (result_), .shows = (shows_), .before = EXECUTE_FIND \
+    }
+
+static const struct story STORIES[] = {
+    {"a write that is taken is applied",
+     DECISION_UPDATE,
+     false,
+     {WRITES(SYSTEM_DONE)},
+     1,
+     OUTCOME_APPLIED,
+     0,
+     false,
+     1},
+    {"another version without a doubt is a conflict, whatever the record shows",
+     DECISION_UPDATE,
+     false,
+     {WRITES(SYSTEM_CONFLICT), READS(SYSTEM_DONE, true)},
+     2,
+     OUTCOME_CONFLICT,
+     0,
+     false,
+     1},
+    {"after a lost answer the write is repeated, and applied when it is taken",
+     DECISION_UPDATE,
+     false,
+     {WRITES(SYSTEM_UNKNOWN), WRITES(SYSTEM_DONE)},
+     2,
+     OUTCOME_APPLIED,
+     0,
+     false,
+     2},
+    {"after a lost answer another version that shows the decision is ours",
+     DECISION_UPDATE,
+     false,
+     {WRITES(SYSTEM_UNKNOWN), WRITES(SYSTEM_CONFLICT), READS(SYSTEM_DONE, true)},
+     3,
+     OUTCOME_APPLIED,
+     0,
+     true,
+     2},
+    {"after a lost answer another version that does not show it is a conflict",
+     DECISION_UPDATE,
+     false,
+     {WRITES(SYSTEM_UNKNOWN), WRITES(SYSTEM_CONFLICT), READS(SYSTEM_DONE, false)},
+     3,
+     OUTCOME_CONFLICT,
+     0,
+     false,
+     2},
+    {"a worker that takes over repeats, and judges",
+     DECISION_UPDATE,
+     true,
+     {WRITES(SYSTEM_CONFLICT), READS(SYSTEM_DONE, true)},
+     2,
+     OUTCOME_APPLIED,
+     0,
+     true,
+     1},
+    {"a repeat that is refused may come from our own success",
+     DECISION_UPDATE,
+     false,
+     {WRITES(SYSTEM_UNKNOWN), WRITES(SYSTEM_REFUSED), READS(SYSTEM_DONE, true)},
+     3,
+     OUTCOME_APPLIED,
+     0,
+     true,
+     2},
+    {"a refusal is told with the record beside it",
+     DECISION_UPDATE,
+     false,
+     {WRITES(SYSTEM_REFUSED), READS(SYSTEM_DONE, true)},
+     2,
+     OUTCOME_REFUSED,
+     0,
+     false,
+     1},
+    {"a refusal stays one when the record cannot be read",
+     DECISION_UPDATE,
+     false,
+     {WRITES(SYSTEM_REFUSED), READS(SYSTEM_GONE, false)},
+     2,
+     OUTCOME_REFUSED,
+     0,
+     false,
+     1},
+    {"a target that is away is waited for",
+     DECISION_UPDATE,
+     false,
+     {WRITES(SYSTEM_RETRY), WRITES(SYSTEM_BLOCKED), WRITES(SYSTEM_RETRY)},
+     3,
+     -1,
+     EXECUTE_WRITE,
+     false,
+     4},
+    {"the reading is repeated when it fails, and nothing is written",
+     DECISION_UPDATE,
+     false,
+     {WRITES(SYSTEM_CONFLICT), READS(SYSTEM_RETRY, false), READS(SYSTEM_UNKNOWN, false), READS(SYSTEM_BLOCKED, false)},
+     4,
+     -1,
+     EXECUTE_READ,
+     false,
+     1},
+    {"a record that is not there is gone", DECISION_UPDATE, false, {WRITES(SYSTEM_GONE)}, 1, OUTCOME_GONE, 0, false, 1},
+    {"a record deleted after the conflict is gone",
+     DECISION_UPDATE,
+     false,
+     {WRITES(SYSTEM_CONFLICT), READS(SYSTEM_GONE, false)},
+     2,
+     OUTCOME_GONE,
+     0,
+     false,
+     1},
+    {"a create that is taken is applied",
+     DECISION_CREATE,
+     false,
+     {WRITES(SYSTEM_DONE)},
+     1,
+     OUTCOME_APPLIED,
+     0,
+     false,
+     1},
+    {"a create whose answer was lost looks before it writes again",
+     DECISION_CREATE,
+     false,
+     {WRITES(SYSTEM_UNKNOWN), FINDS(SYSTEM_DONE, true)},
+     2,
+     OUTCOME_APPLIED,
+     0,
+     true,
+     1},
+    {"and writes when there is nothing",
+     DECISION_CREATE,
+     false,
+     {WRITES(SYSTEM_UNKNOWN), FINDS(SYSTEM_GONE, false), WRITES(SYSTEM_DONE)},
+     3,
+     OUTCOME_APPLIED,
+     0,
+     false,
+     2},
+    {"lost answers without end do not end it",
+     DECISION_CREATE,
+     false,
+     {WRITES(SYSTEM_UNKNOWN), FINDS(SYSTEM_GONE, false), WRITES(SYSTEM_UNKNOWN), FINDS(SYSTEM_GONE, false),
+      WRITES(SYSTEM_UNKNOWN), FINDS(SYSTEM_GONE, false), WRITES(SYSTEM_UNKNOWN), FINDS(SYSTEM_GONE, false)},
+     8,
+     -1,
+     EXECUTE_WRITE,
+     false,
+     5},
+    {"a worker that takes over a create looks first",
+     DECISION_CREATE,
+     true,
+     {FINDS(SYSTEM_DONE, false)},
+     1,
+     OUTCOME_CONFLICT,
+     0,
+     false,
+     0},
+    {"a create of what exists is a conflict with the record that is there",
+     DECISION_CREATE,
+     false,
+     {WRITES(SYSTEM_CONFLICT), FINDS(SYSTEM_DONE, true)},
+     2,
+     OUTCOME_CONFLICT,
+     0,
+     false,
+     1},
+    {"a refused create ends at once",
+     DECISION_CREATE,
+     false,
+     {WRITES(SYSTEM_REFUSED)},
+     1,
+     OUTCOME_REFUSED,
+     0,
+     false,
+     1},
+};
+
+static void tell(const struct story *story)
+{
+    const struct decision decision = {.action = story->action};
+    struct execution execution;
+    enum execute_next next = EXECUTE_CALL;
+
+    execution_init(&execution, &decision, story->is_in_doubt);
+    for (size_t i = 0; i < story->count; i++) {
+        const struct line *line = &story->lines[i];
+        const struct system_answer answer = {
+            .result = line->result,
+            .retry_after_ms = -1,
+            .calls = 1,
+            .is_certain = true,
+            .error = {.class = line->result == SYSTEM_DONE ? ERROR_NONE : ERROR_TRANSIENT, .code = "test"}};
+
+        assert_int_not_equal(next, EXECUTE_FINISHED);
+        assert_int_equal(execution.call, line->before);
+        next = execution_take(&execution, &answer, line->result, line->shows, line->shows);
+    }
+    if (story->result < 0) {
+        assert_int_not_equal(next, EXECUTE_FINISHED);
+        assert_int_equal(execution.call, story->call);
+    } else {
+        assert_int_equal(next, EXECUTE_FINISHED);
+        assert_string_equal(execute_result_name(execution.result), execute_result_name(story->result));
+        assert_int_equal(execution.is_certain, story->result == OUTCOME_APPLIED);
+        assert_int_equal(execution.error.class == ERROR_NONE, story->result == OUTCOME_APPLIED);
+    }
+    assert_int_equal(execution.was_in_doubt, story->was_in_doubt);
+    assert_int_equal(execution.attempts, story->attempts);
+    assert_int_equal(execution.calls, story->count);
+    execution_done(&execution);
+}
+
+/* Every story goes the way it says. */
+static void test_execution_follows_the_stories(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(STORIES); i++) {
+        print_message("  %s\n", STORIES[i].name);
+        tell(&STORIES[i]);
+    }
+}
+
+/* A create that is told "exists" of a record nobody finds ends after a bounded number of rounds, as a conflict. */
+static void test_execution_gives_up_on_a_record_that_exists_and_is_not_found(void **state)
+{
+    const struct decision decision = {.action = DECISION_CREATE};
+    const struct system_answer conflict = {.result = SYSTEM_CONFLICT, .retry_after_ms = -1};
+    const struct system_answer gone = {.result = SYSTEM_GONE, .retry_after_ms = -1};
+    struct execution execution;
+    unsigned rounds = 0;
+
+    (void)state;
+    execution_init(&execution, &decision, false);
+    do {
+        assert_int_equal(execution_take(&execution, &conflict, SYSTEM_CONFLICT, false, false), EXECUTE_CALL);
+        rounds++;
+    } while (execution_take(&execution, &gone, SYSTEM_GONE, false, false) != EXECUTE_FINISHED);
+    assert_int_equal(rounds, EXECUTE_ROUNDS_MAX);
+    assert_int_equal(execution.result, OUTCOME_CONFLICT);
+    execution_done(&execution);
+}
+
+/* The documents of the last answer that had any go into the outcome; the refusal keeps its own reason. */
+static void test_execution_keeps_the_record_and_the_first_reason(void **state)
+{
+    const struct decision decision = {.action = DECISION_UPDATE};
+    json_auto_t *documents = json_pack("[{s:s}]", "id", "r");
+    const struct system_answer refused = {.result = SYSTEM_REFUSED,
+                                          .retry_after_ms = -1,
+                                          .status = 400,
+                                          .error = {.class = ERROR_POISON, .code = "first"}};
+    const struct system_answer read = {
+        .result = SYSTEM_DONE, .retry_after_ms = -1, .status = 200, .documents = documents, .record_id = "r"};
+    struct execution execution;
+
+    (void)state;
+    execution_init(&execution, &decision, false);
+    execution_take(&execution, &refused, SYSTEM_REFUSED, false, false);
+    assert_int_equal(execution_take(&execution, &read, SYSTEM_DONE, false, false), EXECUTE_FINISHED);
+    assert_string_equal(execution.error.code, "first");
+    assert_true(json_same(execution.documents, documents));
+    assert_string_equal(execution.record_id, "r");
+    execution_done(&execution);
+}
+
+/* What the breaker counts as blocked is not the end of the decision, although the target refused it. */
+static void test_execution_waits_when_a_refusal_counts_as_blocked(void **state)
+{
+    const struct decision decision = {.action = DECISION_UPDATE};
+    const struct system_answer refused = {.result = SYSTEM_REFUSED, .retry_after_ms = -1};
+    struct execution execution;
+
+    (void)state;
+    execution_init(&execution, &decision, false);
+    assert_int_equal(execution_take(&execution, &refused, SYSTEM_BLOCKED, false, false), EXECUTE_PAUSE_TARGET);
+    assert_int_equal(execution.call, EXECUTE_WRITE);
+    execution_done(&execution);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_execution_follows_the_stories),
+        cmocka_unit_test(test_execution_gives_up_on_a_record_that_exists_and_is_not_found),
+        cmocka_unit_test(test_execution_keeps_the_record_and_the_first_reason),
+        cmocka_unit_test(test_execution_waits_when_a_refusal_counts_as_blocked),
+    };
+
+    json_setup();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
