@@ -202,7 +202,10 @@ class Demo:
             shown = ", ".join(name for name in columns if not name.endswith("syncaudit"))
             say(f"   {told}: one PATCH of {shown} (and the audit text)")
         since, before = self.position(), self.events()
-        self.partner_center.admin("POST", "/_sim/events", {"event": "referral-updated", "id": referral})
+        event = {"EventName": "referral-updated", "ResourceName": "referral", "AuditUri": None}
+        event["ResourceUri"] = f"https://api.partnercenter.microsoft.com/engagements/v1/referrals/{referral}"
+        event["ResourceChangeUtcDate"] = datetime.now(timezone.utc).isoformat()
+        self.partner_center.admin("POST", "/_sim/events", event)
         wait_until(lambda: self.events() > before, DEADLINE, "the event has been decided on")
         say(f"   an event without a change: {len(self.patches(since))} calls; decision none: {self.decisions(referral)[-1]['reason']}")
 
@@ -229,6 +232,7 @@ class Demo:
         heading(f"latency: {LATENCY_UPDATES} single updates of one deal, one after the other")
         whole, above = [], []
         for k in range(LATENCY_UPDATES):
+            before = self.events()
             since, seen = self.position(), int(self.partner_center.admin("GET", "/_sim/journal")["next"])
             self.partner_center.edit_referral(referral, details={"dealValue": 70000 + k})
             [patch] = wait_until(lambda: self.patches(since), DEADLINE, "the CRM got a PATCH")
@@ -240,6 +244,8 @@ class Demo:
             total = (arrived - sent).total_seconds() * 1000 + patch["duration_ms"]
             whole.append(total)
             above.append(total - patch["duration_ms"] - sum(read["duration_ms"] for read in reads))
+            # Unloaded: the next one begins when the write and its echo are dealt with.
+            wait_until(lambda: self.events() >= before + 2, DEADLINE, "the echo has been recognised")
         for told, values in {"webhook sent to CRM written": whole, "of it above the simulators' own time": above}.items():
             ordered = sorted(values)
             say(
