@@ -113,9 +113,7 @@ def test_a_rotation_by_one_instance_is_taken_over_by_the_other(ingest: Ingest) -
             read_one(ingest)
             rotated = len(ingest.topics.read("credentials"))
             for program in (one, two):
-                wait_until(
-                    lambda: len(program.events("credentials.read")) >= rotated, 20, "every instance has read it"
-                )
+                wait_until(lambda: len(program.events("credentials.read")) >= rotated, 20, "every instance has read it")
             ingest.partner_center.admin("POST", "/_sim/tokens/expire", {})
     assert refused(ingest) == []
 

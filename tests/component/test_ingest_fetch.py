@@ -63,6 +63,7 @@ def uncommitted(topics: Topics, topic: str = "notifications") -> int:
 # --- What is read and told -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.asan
 def test_a_referral_is_read_and_told_under_its_own_key(ingest: Ingest) -> None:
     referral = ingest.partner_center.add_referral(kind="partner-led")
     message = notification(referral["id"], occurred_at="2026-11-21T03:59:59Z")
@@ -233,6 +234,7 @@ def test_an_invisible_related_referral_of_an_unknown_engagement_is_set_aside(ing
     assert uncommitted(ingest.topics) == 0
 
 
+@pytest.mark.asan
 def test_what_cannot_be_followed_is_set_aside_byte_for_byte(ingest: Ingest) -> None:
     strange = [
         ("k", "not JSON \u00e4", {"x": "1"}),
@@ -339,6 +341,7 @@ def test_an_expired_access_token_is_renewed_once(ingest: Ingest) -> None:
     assert after == 2
 
 
+@pytest.mark.asan
 def test_a_refused_sign_in_pauses_the_system_and_readiness_tells(ingest: Ingest) -> None:
     referral = ingest.partner_center.add_referral(kind="partner-led")
     ingest.partner_center.settings(token_error=700082)
@@ -385,6 +388,7 @@ def test_three_processes_share_the_work_and_one_killed_loses_nothing(ingest: Ing
     assert uncommitted(ingest.topics) == 0
 
 
+@pytest.mark.asan
 def test_sigterm_ends_what_was_begun_and_leaves_the_rest(ingest: Ingest) -> None:
     referrals = [ingest.partner_center.add_referral(kind="partner-led")["id"] for _ in range(12)]
     messages = [notification(each) for each in referrals]
@@ -425,3 +429,20 @@ def test_missing_topics_stop_the_start(ingest: Ingest) -> None:
     result = ingest.run("topics", "--create")
     assert result.returncode == 0, result.stderr
     assert ingest.run("topics").returncode == 0
+
+
+def test_check_tells_what_would_run_and_asks_nobody(ingest: Ingest) -> None:
+    both = ingest.run("--check")
+    assert both.returncode == 0, both.stderr
+    assert "serve " in both.stdout and "fetch " in both.stdout and ingest.topics.prefix in both.stdout
+    fetch = ingest.run("--role", "fetch", "--check")
+    assert "serve " not in fetch.stdout and ingest.partner_center.url in fetch.stdout
+    assert ingest.run("--role", "fetch,think", "--check").returncode == 64
+    assert ingest.partner_center.journal() == []
+
+
+def test_print_config_shows_no_secret(ingest: Ingest) -> None:
+    printed = ingest.run("--print-config")
+    assert printed.returncode == 0, printed.stderr
+    assert "concurrent_reads: 8" in printed.stdout
+    assert ingest.key not in printed.stdout and ingest.refresh_token not in printed.stdout
