@@ -1,0 +1,609 @@
+"""tandem-pusher: from decisions to writes, outcomes and the audit, on a real broker, a real database and the simulators."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import signal
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+from support import schemas
+from support.ingest import metrics, readiness, value_of
+from support.kafka import Broker
+from support.ports import free_port
+from support.postgres import Cluster, Database
+from support.process import Program
+from support.pusher import Pusher, decision, message_of
+from support.simulators import Dynamics365, PartnerCenter
+from support.tls import Authority
+from support.topics import Topics
+from support.waiting import wait_until
+
+API = "/api/data/v9.2/"
+KEY = "msft_microsoftpartnercenterreferralidentifier"
+AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
+EURO = "/transactioncurrencies(0f6f2a33-9d41-4be8-a7c6-3e5b90d1f7a4)"
+
+
+@pytest.fixture
+def pusher(
+    tmp_path: Path,
+    topics: Topics,
+    authority: Authority,
+    postgres: Cluster,
+    database: Database,
+    partner_center: PartnerCenter,
+    dynamics_365: Dynamics365,
+) -> Pusher:
+    return Pusher(tmp_path, topics, authority, postgres, database, partner_center, dynamics_365).prepare()
+
+
+# --- Records and decisions --------------------------------------------------------------------------------------------
+
+
+def opportunity(pusher: Pusher, **columns: Any) -> dict[str, Any]:
+    row = {"name": "Archive", "transactioncurrencyid@odata.bind": EURO, **columns}
+    return pusher.dynamics_365.add_row("opportunities", **row)
+
+
+def etag_of(row: dict[str, Any]) -> str:
+    return row.get("@odata.etag") or f'W/"{row["versionnumber"]}"'
+
+
+def update(row: dict[str, Any], write: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """A decision to change an opportunity from the version the row has."""
+    write = write or {"name": f"Archive {uuid.uuid4().hex[:6]}"}
+    return decision(
+        **{
+            "action": "update",
+            "purpose": "update",
+            "reason": "partner_center_changed",
+            "target": "crm",
+            "system": "dynamics-365",
+            "record_type": "opportunity",
+            "record_id": row["opportunityid"],
+            "crm_id": row["opportunityid"],
+            "expected_etag": etag_of(row),
+            "write": write,
+            "fields": [{"name": name, "old": None, "new": value, "from": value} for name, value in write.items()],
+            "audit_column": AUDIT,
+            "audit_text": "Updated from Partner Center",
+            **more,
+        }
+    )
+
+
+def create(**more: Any) -> dict[str, Any]:
+    identifier = str(uuid.uuid4())
+    return decision(
+        identifier,
+        action="create",
+        purpose="create",
+        reason="partner_center_changed",
+        target="crm",
+        system="dynamics-365",
+        record_type="opportunity",
+        referral_id=identifier,
+        create_key={KEY: identifier},
+        write={"name": "Archive", "transactioncurrencyid.isocurrencycode": "EUR"},
+        lookups={"transactioncurrencyid": {"entity": "transactioncurrency", "match": ["isocurrencycode"]}},
+        audit_column=AUDIT,
+        audit_text="Created from Partner Center",
+        **more,
+    )
+
+
+def referral_update(pusher: Pusher) -> dict[str, Any]:
+    made = pusher.partner_center.add_referral(kind="partner-led")
+    referral = made.get("referral", made)
+    return decision(
+        referral["id"],
+        action="update",
+        purpose="update",
+        reason="crm_changed",
+        target="partner-center",
+        system="partner-center",
+        record_type="referral",
+        record_id=referral["id"],
+        referral_id=referral["id"],
+        expected_etag=referral.get("eTag") or referral.get("etag") or referral.get("@odata.etag"),
+        write={"details.notes": f"note {uuid.uuid4().hex[:6]}"},
+        fields=[],
+    )
+
+
+def patches(pusher: Pusher, made: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The PATCH requests the CRM has got, of one decision's record if one is given."""
+    path = API if made is None or "record_id" not in made else made["record_id"]
+    return pusher.dynamics_365.journal(method="PATCH", path=path)
+
+
+def row_of(pusher: Pusher, made: dict[str, Any]) -> dict[str, Any]:
+    return pusher.dynamics_365.row("opportunities", made["record_id"])
+
+
+def wait_for_patch(pusher: Pusher, made: dict[str, Any], count: int = 1) -> None:
+    wait_until(lambda: len(patches(pusher, made)) >= count, 20, f"{count} PATCH requests have come")
+
+
+def seconds_between(first: dict[str, Any], second: dict[str, Any]) -> float:
+    moments = [datetime.datetime.fromisoformat(entry["time"][:26]) for entry in (first, second)]
+    return (moments[1] - moments[0]).total_seconds()
+
+
+# --- What is written and told -----------------------------------------------------------------------------------------
+
+
+def test_an_update_is_one_patch_with_intent_and_outcome(pusher: Pusher) -> None:
+    made = update(opportunity(pusher))
+    message = message_of(made)
+    pusher.topics.produce_all("decisions", [message])
+    with pusher.program() as program:
+        outcome = pusher.outcome_of(made)
+        pusher.is_settled()
+        assert program.stop() == 0
+    schemas.check("outcome", outcome)
+    assert (outcome["result"], outcome["is_certain"], outcome["attempts"]) == ("applied", True, 1)
+    assert outcome["documents"][0]["body"]["name"] == made["write"]["name"]
+    assert row_of(pusher, made)["name"] == made["write"]["name"]
+    assert len(patches(pusher, made)) == 1
+    assert pusher.rows(made) == [("intent", 1, None), ("outcome", 1, "applied")]
+    trace = message[2]["traceparent"].split("-")[1]
+    columns = "trace_id, direction, fields, calls > 0, received_at < finished_at, rules_version"
+    assert pusher.rows(made, columns)[1] == (trace, "to-crm", made["fields"], True, True, "1a2b")
+    record = pusher.topics.read("outcomes")[0]
+    assert record.key == made["deal_key"].encode()
+    assert record.headers["traceparent"].decode().split("-")[1] == trace
+    assert record.headers["ce_type"] == b"tandem.outcome.v1"
+
+
+def test_a_create_makes_one_record_and_tells_its_id(pusher: Pusher) -> None:
+    made = create()
+    with pusher.program():
+        pusher.decide(made)
+        outcome = pusher.outcome_of(made)
+        pusher.is_settled()
+    schemas.check("outcome", outcome)
+    assert (outcome["result"], outcome["is_created"]) == ("applied", True)
+    assert pusher.dynamics_365.row("opportunities", outcome["record_id"])[KEY] == made["deal_key"]
+
+
+def test_both_systems_are_written(pusher: Pusher) -> None:
+    made = referral_update(pusher)
+    with pusher.program():
+        pusher.decide(made)
+        outcome = pusher.outcome_of(made)
+    assert outcome["result"] == "applied", outcome
+    assert pusher.rows(made, "phase, direction")[-1] == ("outcome", "to-partner-center")
+
+
+def test_nothing_to_do_is_a_row_and_no_outcome(pusher: Pusher) -> None:
+    made = decision(reason="echo")
+    with pusher.program():
+        pusher.decide(made)
+        pusher.wait_for_rows(made, len)
+        pusher.is_settled()
+    assert pusher.rows(made, "phase, reason") == [("none", "echo")]
+    assert pusher.outcomes() == []
+
+
+def test_rows_of_nothing_to_do_can_be_left_out(pusher: Pusher) -> None:
+    made = decision(reason="echo")
+    with pusher.program(audit_noops=False):
+        pusher.decide(made)
+        wait_until(lambda: pusher.uncommitted() == 0, 20, "the offset is committed")
+    assert pusher.rows(made) == []
+
+
+def test_what_cannot_be_read_is_set_aside_and_the_others_go_on(pusher: Pusher) -> None:
+    good = update(opportunity(pusher))
+    bad_time = decision(decided_at="yesterday")
+    foreign = decision()
+    headers = message_of(good)[2]
+    bad = [
+        ("a", "no JSON", headers),
+        ("b", None, headers),
+        (None, json.dumps(decision()), headers),
+        ("another key", json.dumps(foreign), headers),
+        (bad_time["deal_key"], json.dumps(bad_time), headers),
+        (foreign["deal_key"], json.dumps(foreign), {**headers, "ce_type": "tandem.decision.v9"}),
+    ]
+    pusher.topics.produce_all("decisions", [*bad, message_of(good)])
+    with pusher.program():
+        assert pusher.outcome_of(good)["result"] == "applied"
+        letters = pusher.dead_letters(len(bad))
+        pusher.is_settled()
+    assert len(letters) == len(bad)
+    codes = sorted(each.headers["err.code"].decode() for each in letters)
+    assert codes == ["message.foreign_key"] * 2 + ["message.malformed"] * 3 + ["message.other_type"]
+    assert {each.headers["err.topic"].decode() for each in letters} == {pusher.topics.name("decisions")}
+    assert {(key, value) for key, value, _ in bad} == {
+        (each.key and each.key.decode(), each.value and each.value.decode()) for each in letters
+    }
+    assert pusher.audit("SELECT count(*) FROM audit WHERE phase = 'dead-letter'") == [(len(bad),)]
+
+
+# --- What the target answers ------------------------------------------------------------------------------------------
+
+
+def test_another_version_is_a_conflict_with_the_fresh_record(pusher: Pusher) -> None:
+    row = opportunity(pusher)
+    pusher.dynamics_365.edit_row("opportunities", row["opportunityid"], name="The seller's")
+    made = update(row)
+    with pusher.program():
+        pusher.decide(made)
+        outcome = pusher.outcome_of(made)
+        pusher.is_settled()
+    schemas.check("outcome", outcome)
+    assert (outcome["result"], outcome["status"]) == ("conflict", 200)
+    assert outcome["documents"][0]["body"]["name"] == "The seller's"
+    assert row_of(pusher, made)["name"] == "The seller's"
+    assert pusher.rows(made)[-1] == ("outcome", 1, "conflict")
+
+
+def test_a_lost_answer_is_judged_by_the_record(pusher: Pusher) -> None:
+    made = update(opportunity(pusher))
+    pusher.dynamics_365.fault("apply-then-drop", method="PATCH", path=made["record_id"])
+    with pusher.program():
+        pusher.decide(made)
+        outcome = pusher.outcome_of(made)
+        pusher.is_settled()
+    assert (outcome["result"], outcome["is_certain"], outcome["attempts"]) == ("applied", True, 2)
+    assert [each["response"] for each in patches(pusher, made)][1:] and patches(pusher, made)[1]["status"] == 412
+    assert pusher.rows(made, "phase, attempt, was_in_doubt") == [("intent", 1, None), ("outcome", 1, True)]
+
+
+def test_a_lost_answer_and_an_edit_since_is_a_conflict_unless_ours_shows(pusher: Pusher) -> None:
+    made = update(opportunity(pusher), {"name": "Ours"})
+    pusher.dynamics_365.fault("drop", method="PATCH", path=made["record_id"])
+    with pusher.program(pause_first="2s", pause_max="2s"):
+        pusher.decide(made)
+        wait_for_patch(pusher, made)
+        pusher.dynamics_365.edit_row("opportunities", made["record_id"], name="The seller's")
+        outcome = pusher.outcome_of(made)
+    assert outcome["result"] == "conflict"
+    assert row_of(pusher, made)["name"] == "The seller's"
+
+
+def test_a_create_whose_answer_was_lost_makes_no_second_record(pusher: Pusher) -> None:
+    made = create()
+    pusher.dynamics_365.fault("apply-then-drop", method="PATCH", path="opportunities")
+    with pusher.program():
+        pusher.decide(made)
+        outcome = pusher.outcome_of(made)
+    assert (outcome["result"], outcome["is_created"]) == ("applied", True)
+    rows = pusher.dynamics_365.rows("opportunities")
+    rows = rows if isinstance(rows, list) else rows.get("value", rows.get("rows"))
+    assert len([each for each in rows if each.get(KEY) == made["deal_key"]]) == 1
+
+
+def test_a_refused_write_is_told_set_aside_and_audited(pusher: Pusher) -> None:
+    made = update(opportunity(pusher), {"nosuchcolumn": 1})
+    with pusher.program():
+        pusher.decide(made)
+        outcome = pusher.outcome_of(made)
+        letter = pusher.dead_letters(1)[0]
+        pusher.is_settled()
+    schemas.check("outcome", outcome)
+    assert (outcome["result"], outcome["error_class"]) == ("refused", "poison")
+    assert outcome["documents"][0]["id"] == made["record_id"]
+    assert value_of(letter) == made
+    assert letter.headers["err.code"].decode() == outcome["error_code"]
+    assert letter.headers["err.stage"] == b"pusher"
+    assert pusher.rows(made, "phase, result, error_code")[-1] == ("outcome", "refused", outcome["error_code"])
+    assert len(pusher.audit("SELECT * FROM failures_today")) == 1
+
+
+def test_a_record_that_is_not_there_is_gone(pusher: Pusher) -> None:
+    row = opportunity(pusher)
+    pusher.dynamics_365.delete_row("opportunities", row["opportunityid"])
+    made = update(row)
+    with pusher.program():
+        pusher.decide(made)
+        outcome = pusher.outcome_of(made)
+    assert outcome["result"] == "gone"
+    assert pusher.dead_letters() == []
+
+
+def test_a_system_that_is_not_configured_is_a_refusal(pusher: Pusher) -> None:
+    made = update(opportunity(pusher), system="salesforce")
+    with pusher.program():
+        pusher.decide(made)
+        outcome = pusher.outcome_of(made)
+        pusher.is_settled()
+    assert (outcome["result"], outcome["error_code"]) == ("refused", "pusher.no_such_system")
+    assert patches(pusher, made) == []
+
+
+def test_a_target_that_is_away_is_waited_for_and_the_other_goes_on(pusher: Pusher) -> None:
+    port = free_port()
+    waiting = [update(opportunity(pusher)) for _ in range(8)]
+    pusher.dynamics_365.fault("status", path=API, times=None, status=503)
+    with pusher.program(admin_port=port) as program:
+        pusher.decide(*waiting)
+        program.wait_for("target.paused", system="dynamics-365")
+        other = referral_update(pusher)
+        pusher.decide(other)
+        assert pusher.outcome_of(other)["result"] == "applied"
+        assert metrics(port)['tandem_pusher_breaker{system="dynamics-365",state="closed"}'] == 0
+        assert len(pusher.outcomes()) == 1
+        pusher.dynamics_365.clear_faults()
+        assert {each["result"] for each in pusher.outcomes(9)} == {"applied"}
+        pusher.is_settled()
+    assert pusher.dead_letters() == []
+    for each in waiting:
+        assert row_of(pusher, each)["name"] == each["write"]["name"]
+
+
+def test_retry_after_pauses_the_whole_system_for_as_long(pusher: Pusher) -> None:
+    made = [update(opportunity(pusher)) for _ in range(4)]
+    pusher.dynamics_365.fault("status", method="PATCH", status=429, headers={"Retry-After": "3"})
+    with pusher.program(concurrent_calls=1):
+        pusher.decide(*made)
+        assert {each["result"] for each in pusher.outcomes(4)} == {"applied"}
+    first, second = patches(pusher)[:2]
+    assert first["status"] == 429
+    assert seconds_between(first, second) >= 3
+
+
+def test_refusals_en_masse_stop_the_system_instead_of_setting_all_aside(pusher: Pusher) -> None:
+    port = free_port()
+    made = [update(opportunity(pusher)) for _ in range(12)]
+    pusher.dynamics_365.fault("status", method="PATCH", path="opportunities", times=None, status=400)
+    with pusher.program(admin_port=port, refusals_before_pause=3, concurrent_calls=1, blocked_pause_max="300ms"):
+        pusher.decide(*made)
+        wait_until(lambda: "dynamics-365" in readiness(port)[1], 20, "readiness names the system")
+        pusher.dynamics_365.clear_faults()
+        outcomes = pusher.outcomes(12)
+        wait_until(lambda: readiness(port)[0] == 200, 20, "it is ready again")
+        pusher.is_settled()
+    assert [each["result"] for each in outcomes].count("refused") == 3
+    assert len(pusher.dead_letters()) == 3
+
+
+# --- Crashes ----------------------------------------------------------------------------------------------------------
+
+
+def test_killed_after_the_write_there_is_one_effect_and_a_whole_story(pusher: Pusher) -> None:
+    made = update(opportunity(pusher))
+    pusher.dynamics_365.fault("apply-then-drop", method="PATCH", path=made["record_id"])
+    # The first worker waits long before it would repeat, and dies in that time.
+    with pusher.program(pause_first="60s", pause_max="60s") as program:
+        pusher.decide(made)
+        wait_for_patch(pusher, made)
+        program.kill()
+    written = row_of(pusher, made)
+    with pusher.program() as successor:
+        outcome = pusher.outcome_of(made)
+        successor.wait_for("push.taken_over")
+        pusher.is_settled()
+    assert (outcome["result"], outcome["is_certain"]) == ("applied", True)
+    assert row_of(pusher, made)["versionnumber"] == written["versionnumber"]
+    assert pusher.rows(made) == [("intent", 1, None), ("intent", 2, None), ("outcome", 2, "applied")]
+
+
+def test_killed_before_publishing_the_same_outcome_is_published_without_a_call(pusher: Pusher, broker: Broker) -> None:
+    made = update(opportunity(pusher))
+    pusher.dynamics_365.fault("delay", method="PATCH", path=made["record_id"], delay_ms=1500)
+    with pusher.program() as program:
+        pusher.decide(made)
+        pusher.wait_for_rows(made, len)
+        broker.pause()
+        pusher.wait_for_rows(made, lambda rows: len(rows) == 2)
+        program.kill()
+    broker.resume()
+    assert pusher.outcomes() == []
+    ((recorded,),) = pusher.audit("SELECT message FROM outbox")
+    pusher.dynamics_365.clear_journal()
+    with pusher.program():
+        outcome = pusher.outcome_of(made)
+        pusher.is_settled()
+    assert outcome == json.loads(recorded)
+    assert pusher.dynamics_365.journal(path=API) == []
+    assert pusher.rows(made) == [("intent", 1, None), ("outcome", 1, "applied")]
+
+
+def test_killed_again_and_again_every_decision_has_one_effect(pusher: Pusher) -> None:
+    rows = [opportunity(pusher) for _ in range(40)]
+    made = [update(row) for row in rows]
+    pusher.dynamics_365.settings(latency_ms=30) if "latency_ms" in pusher.dynamics_365.settings() else None
+    pusher.decide(*made)
+    for done in (3, 12, 25):
+        with pusher.program(concurrent_calls=2) as program:
+            wait_until(lambda: len({each["path"] for each in patches(pusher)}) >= done, 30, "some are written")
+            program.kill()
+    with pusher.program():
+        wait_until(
+            lambda: pusher.audit("SELECT count(*) FROM audit WHERE phase = 'outcome'") == [(40,)], 40, "all have ended"
+        )
+        pusher.is_settled()
+    assert {each["result"] for each in pusher.outcomes()} == {"applied"}
+    assert {each["decision_id"] for each in pusher.outcomes()} == {each["id"] for each in made}
+    succeeded = [each["path"] for each in patches(pusher) if each["status"] in (200, 204)]
+    assert len(succeeded) == len(set(succeeded)) <= 40
+    for each in made:
+        assert row_of(pusher, each)["name"] == each["write"]["name"]
+
+
+def test_sigterm_in_the_middle_of_a_write_loses_nothing(pusher: Pusher) -> None:
+    made = update(opportunity(pusher))
+    pusher.dynamics_365.fault("delay", method="PATCH", path=made["record_id"], delay_ms=1500)
+    with pusher.program() as program:
+        pusher.decide(made)
+        pusher.wait_for_rows(made, len)
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+    assert pusher.outcome_of(made)["result"] == "applied"
+    pusher.is_settled()
+    assert len(patches(pusher, made)) == 1
+
+
+def test_a_frozen_worker_writes_nothing_stale_when_it_wakes(pusher: Pusher) -> None:
+    rows = [opportunity(pusher) for _ in range(12)]
+    made = [update(row) for row in rows]
+    pusher.dynamics_365.fault("status", method="PATCH", times=None, status=503)
+    with pusher.program("one", pause_first="1s", pause_max="1s") as frozen, pusher.program("two") as successor:
+        frozen.wait_for("kafka.assigned")
+        successor.wait_for("kafka.assigned")
+        pusher.decide(*made)
+        frozen.wait_for("target.paused")
+        frozen.signal(signal.SIGSTOP)
+        pusher.dynamics_365.clear_faults()
+        assert {each["result"] for each in pusher.outcomes(12, deadline=60)} == {"applied"}
+        later = [row_of(pusher, each) for each in made]
+        pusher.dynamics_365.clear_journal()
+        frozen.signal(signal.SIGCONT)
+        frozen.wait_for("kafka.slept")
+        probe = update(opportunity(pusher))
+        pusher.decide(probe)
+        assert pusher.outcome_of(probe)["result"] == "applied"
+        pusher.is_settled()
+        assert [row_of(pusher, each)["versionnumber"] for each in made] == [each["versionnumber"] for each in later]
+        assert {each["path"].split("(")[1][:36] for each in patches(pusher)} == {probe["record_id"]}
+
+
+# --- The database -----------------------------------------------------------------------------------------------------
+
+
+def test_without_the_database_nothing_is_written_and_it_heals(pusher: Pusher, postgres: Cluster) -> None:
+    port = free_port()
+    first, second = update(opportunity(pusher)), update(opportunity(pusher))
+    with pusher.program(admin_port=port) as program:
+        pusher.decide(first)
+        assert pusher.outcome_of(first)["result"] == "applied"
+        wait_until(lambda: readiness(port)[0] == 200, 20, "it is ready")
+        postgres.stop()
+        program.wait_for("postgres.down")
+        pusher.decide(second)
+        wait_until(lambda: "postgres" in readiness(port)[1], 20, "readiness names the database")
+        assert patches(pusher, second) == []
+        postgres.start()
+        assert pusher.outcome_of(second)["result"] == "applied"
+        pusher.is_settled()
+        wait_until(lambda: readiness(port)[0] == 200, 20, "it is ready again")
+        assert program.stop() == 0
+
+
+def test_a_connection_cut_again_and_again_adds_no_row_twice(pusher: Pusher) -> None:
+    made = [update(opportunity(pusher)) for _ in range(30)]
+    with pusher.program(concurrent_calls=2):
+        pusher.decide(*made)
+        for _ in range(5):
+            pusher.audit(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'tandem-pusher' AND datname = current_database()"
+            )
+        assert len(pusher.outcomes(30, deadline=60)) == 30
+        pusher.is_settled()
+    assert pusher.audit("SELECT phase, count(*) FROM audit GROUP BY 1 ORDER BY 1") == [("intent", 30), ("outcome", 30)]
+
+
+def test_a_locked_table_is_waited_for(pusher: Pusher) -> None:
+    made = update(opportunity(pusher))
+    connection = pusher.database.connect()
+    connection.autocommit = False
+    with pusher.program() as program:
+        program.wait_for("postgres.up")
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE tandem.audit")
+        pusher.decide(made)
+        program.wait_for("postgres.down", deadline=20, error_code="postgres.failed")
+        assert patches(pusher, made) == []
+        connection.rollback()
+        assert pusher.outcome_of(made)["result"] == "applied"
+        pusher.is_settled()
+    connection.close()
+
+
+def test_a_schema_that_is_not_there_is_named_and_waited_for(pusher: Pusher) -> None:
+    pusher.database.rows("DROP SCHEMA tandem CASCADE")
+    made = update(opportunity(pusher))
+    with pusher.program() as program:
+        program.wait_for("postgres.down", error_code="postgres.not_migrated")
+        pusher.decide(made)
+        assert pusher.migrate().returncode == 0
+        assert pusher.outcome_of(made)["result"] == "applied"
+
+
+# --- The audit --------------------------------------------------------------------------------------------------------
+
+
+def refused(database: Database, statement: str) -> str:
+    with pytest.raises(psycopg2.Error) as caught:
+        database.rows(statement)
+    return str(caught.value)
+
+
+def test_the_audit_cannot_be_changed_and_tampering_shows(pusher: Pusher) -> None:
+    made = [update(opportunity(pusher)) for _ in range(3)]
+    with pusher.program():
+        pusher.decide(*made)
+        pusher.outcomes(3)
+        pusher.is_settled()
+    for statement in ("UPDATE tandem.audit SET reason = 'x'", "DELETE FROM tandem.audit", "TRUNCATE tandem.audit"):
+        assert "only ever added to" in refused(pusher.database, statement)
+        assert "only ever added to" in refused(pusher.database, f"SET session_replication_role = replica; {statement}")
+        assert "permission denied" in refused(pusher.database, f"SET ROLE tandem_pusher; {statement}")
+    assert "permission denied" in refused(
+        pusher.database, "SET ROLE tandem_pusher; INSERT INTO tandem.audit (topic) VALUES ('x')"
+    )
+    ((topic, partition, number),) = pusher.audit(
+        "SELECT topic, topic_partition, chain_number FROM audit WHERE decision_id = %s AND phase = 'outcome'",
+        made[0]["id"],
+    )
+    pusher.database.rows(
+        "ALTER TABLE tandem.audit DISABLE TRIGGER audit_no_change; "
+        "UPDATE tandem.audit SET result = 'refused' WHERE topic = %s AND topic_partition = %s AND chain_number = %s",
+        topic,
+        partition,
+        number,
+    )
+    assert pusher.audit("SELECT * FROM verify_audit()") == [(topic, partition, number, "the row was changed")]
+
+
+def test_the_views_answer(pusher: Pusher) -> None:
+    made = update(
+        opportunity(pusher),
+        conflicts=[{"name": "name", "partner_center": "a", "crm": "b", "policy": "latest", "winner": "crm"}],
+    )
+    with pusher.program():
+        pusher.decide(made)
+        pusher.outcome_of(made)
+    assert pusher.audit("SELECT deal_key, status FROM deal_status") == [(made["deal_key"], "applied")]
+    timeline = pusher.audit("SELECT phase FROM deal_timeline WHERE deal_key = %s", made["deal_key"])
+    assert timeline == [("intent",), ("outcome",)]
+    assert pusher.audit("SELECT field, winner FROM conflicts") == [("name", "crm")]
+    assert pusher.audit("SELECT rules_version, field, writes FROM rules_change_effects") == [("1a2b", "name", 1)]
+    assert pusher.audit("SELECT system, writes FROM latency_percentiles") == [("dynamics-365", 1)]
+
+
+# --- migrate ----------------------------------------------------------------------------------------------------------
+
+
+def test_migrate_applies_once_and_refuses_what_was_changed(pusher: Pusher) -> None:
+    again = pusher.migrate()
+    assert again.returncode == 0
+    assert set(line.split(": ")[1] for line in again.stdout.splitlines()) == {"applied already"}
+    pusher.audit("DELETE FROM migrations WHERE number = 4; DROP VIEW deal_status")
+    planned = pusher.migrate("--dry-run")
+    assert planned.returncode == 0 and "004_views.sql: would be applied" in planned.stdout
+    failed = pusher.migrate()
+    assert failed.returncode == 72 and "already exists" in failed.stderr
+    assert pusher.audit("SELECT max(number) FROM migrations") == [(3,)]
+    pusher.audit("UPDATE migrations SET checksum = 'x' WHERE number = 2")
+    changed = pusher.migrate()
+    assert changed.returncode == 72 and "002_audit.sql was changed" in changed.stderr
+    pusher.audit("UPDATE migrations SET number = 99 WHERE number = 2")
+    assert "newer than this program" in pusher.migrate().stderr
+
+
+def test_check_says_what_would_run(pusher: Pusher) -> None:
+    with Program("pusher", "--check", config=pusher.config()) as program:
+        assert program.wait() == 0
+    text = "\n".join(program.other_lines)
+    assert pusher.dynamics_365.url in text and pusher.partner_center.url in text and "schema tandem" in text
