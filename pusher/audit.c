@@ -21,7 +21,9 @@ enum {
 };
 
 #define APPEND_STATEMENT "append"
-#define APPEND_SQL       "SELECT entry_state, entry_attempt, entry_message FROM append_audit($1::jsonb) ORDER BY entry_number"
+
+static const char APPEND_SQL[] = "SELECT entry_state, entry_attempt, entry_message FROM append_audit($1::jsonb) "
+                                 "ORDER BY entry_number";
 
 /* AWAY --pause over--> CONNECTING --> SETTING_UP --> PREPARING --> IDLE <--> APPENDING | UPKEEP
  *   ^----------------------- anything fails ------------------------------------/ */

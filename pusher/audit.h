@@ -1,7 +1,7 @@
 /* The audit in PostgreSQL: rows are handed in, and told of once they are committed.
  *
- * One connection on the loop; rows that wait are sent together and committed in one transaction, in the order they came.
- * When the connection breaks, what was under way is sent again after a pause, which adds nothing twice (append_audit(),
+ * One connection on the loop; rows that wait are sent together and committed in one transaction, in their order. When
+ * the connection breaks, what was under way is sent again after a pause, which adds nothing twice (append_audit(),
  * deploy/postgres/003_append.sql). Waits for the database without end; the caller bounds what it hands in.
  * Loop thread only. The callback comes exactly once per row, never from inside audit_append(). Connecting blocks while
  * a host's name is resolved, which libpq does by itself; nothing else does. */

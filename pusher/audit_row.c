@@ -32,7 +32,7 @@ int audit_row_check(const struct decision *decision, struct error *err)
     return 0;
 }
 
-/* --- Members: all return false when out of memory ------------------------------------------------------------------ */
+/* --- Members: all return false when out of memory ----------------------------------------------------------------- */
 
 static bool set(json_t *row, const char *column, json_t *value)
 {

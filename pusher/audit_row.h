@@ -1,7 +1,7 @@
-/* Rows of the audit as append_audit() takes them (deploy/postgres/003_append.sql): JSON objects whose members are columns.
+/* Rows of the audit as append_audit() takes them: JSON objects whose members are columns.
  *
- * Pure. Every function returns a new reference, NULL when out of memory. Values that PostgreSQL could not read as what
- * its column holds are refused before, by audit_row_check(). */
+ * See deploy/postgres/003_append.sql. Pure. Every function that makes a row returns a new reference, NULL when out of
+ * memory. Values that PostgreSQL could not read as what its column holds are found before, by audit_row_check(). */
 #ifndef TANDEM_PUSHER_AUDIT_ROW_H
 #define TANDEM_PUSHER_AUDIT_ROW_H
 

@@ -54,8 +54,8 @@ struct breaker {
 void breaker_init(struct breaker *breaker, const struct breaker_policy *policy);
 /* May a call be made now? While OPEN and due, the one that is told yes is the probe: its answer must be noted. */
 bool breaker_admits(struct breaker *breaker, int64_t now_ms);
-/* The answer of a call that was admitted. Returns what the answer counts as: a refused write is SYSTEM_BLOCKED while the
- * system refuses en masse. Reads say nothing about that: they may work where writes are not permitted. */
+/* The answer of a call that was admitted. Returns what it counts as: a refused write is SYSTEM_BLOCKED while the system
+ * refuses en masse. Reads say nothing about that: they may work where writes are not permitted. */
 enum system_result breaker_note(struct breaker *breaker, const struct system_answer *answer, bool is_write,
                                 const char *deal_key, int64_t now_ms, uint32_t random);
 /* The call that was admitted was not made after all. */

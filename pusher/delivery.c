@@ -542,9 +542,7 @@ static void take_receipt(struct delivery *delivery, const struct audit_receipt *
     } else if (receipt->message == NULL) {
         end(delivery, true);
     } else if (recall(delivery, receipt->message, &err) < 0) {
-        /* Nothing is lost: it stays in the outbox, and the message is delivered again to the next worker. */
-        log_error("push.outbox_unreadable", LOG_TEXT("deal_key", delivery->decision.deal_key), LOG_ERROR(&err));
-        end(delivery, false);
+        repeat_later(delivery, &err); /* nothing is lost: it stays in the outbox */
     } else {
         lane_note_executed(&delivery->item, delivery->decision.number);
         move(delivery, PUBLISHING);

@@ -7,7 +7,7 @@
  *   none       RECORDING --> finished
  *   unreadable RECORDING --> LETTER --> finished
  *
- * Order of durability: intent row, calls, outcome row with the outcome in the outbox, outcome in its topic (a refused one
+ * Order of durability: intent row, calls, outcome row with the outcome in the outbox, outcome in its topic (a refusal
  * in the dead letters, too), outbox emptied, offset. A crash between any two of them repeats the message; it then finds
  * in the audit how far it had come, and an outcome that was recorded is published again as it was, without a call.
  * Loop thread only. */

@@ -11,7 +11,7 @@
  * A doubt: an earlier call may have changed the record, in this process (an answer was lost) or in one that died (an
  * intent was left open). Repeating with the same expected version cannot overwrite anything; what the record shows then
  * tells whether the earlier call got through (design 4, rule 8).
- * Pure: no I/O, no clock. Never gives up on a target that is away. The decision is borrowed for the execution's life. */
+ * Pure: no I/O, no clock. Never gives up on a target that is away. Borrows the decision for the execution's life. */
 #ifndef TANDEM_PUSHER_EXECUTE_H
 #define TANDEM_PUSHER_EXECUTE_H
 
@@ -61,8 +61,8 @@ struct execution {
 
 /* `is_in_doubt`: an earlier worker left its intent open. The first call is in `call`. */
 void execution_init(struct execution *execution, const struct decision *decision, bool is_in_doubt);
-/* Takes the answer to the call under way. `result`: what it counts as (breaker_note()). `shows` and `is_certain`: what the
- * system's shows() says about answer->documents; false without documents. */
+/* Takes the answer to the call under way. `result`: what it counts as (breaker_note()). `shows` and `is_certain`: what
+ * the system's shows() says about answer->documents; false without documents. */
 enum execute_next execution_take(struct execution *execution, const struct system_answer *answer,
                                  enum system_result result, bool shows, bool is_certain);
 /* The call could not even be begun. */

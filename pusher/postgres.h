@@ -33,8 +33,8 @@ void postgres_settings_validate(const struct config_section *section, const stru
 
 enum { POSTGRES_PARAMETERS_MAX = 20, POSTGRES_NUMBER_SIZE = 24 };
 
-/* Parameters as PQconnectStartParams() and PQconnectdbParams() take them. Values are borrowed from the settings, numbers
- * are in `numbers`: not to be copied. */
+/* Parameters as PQconnectStartParams() and PQconnectdbParams() take them. Values are borrowed from the settings,
+ * numbers are in `numbers`: not to be copied. */
 struct postgres_parameters {
     const char *keywords[POSTGRES_PARAMETERS_MAX + 1];
     const char *values[POSTGRES_PARAMETERS_MAX + 1];

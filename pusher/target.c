@@ -32,11 +32,12 @@ static const char *name_of(const struct target *target)
 
 /* --- Turns -------------------------------------------------------------------------------------------------------- */
 
+/* Nobody to let through, or no room: then whoever comes, or goes, looks again. */
 static void wait_for_probe(struct target *target)
 {
     int64_t wait_ms = target->breaker.probe_at_ms - clock_monotonic_ms();
 
-    if (target->breaker.state == BREAKER_OPEN)
+    if (target->breaker.state == BREAKER_OPEN && target->first != NULL && target->under_way < target->concurrent_max)
         loop_timer_set(target->timer, wait_ms > 0 ? wait_ms : 0);
 }
 

@@ -1,7 +1,7 @@
 /* One outside system as the deliveries share it: who may call it now, in order, with its circuit breaker.
  *
- * Bounds the calls under way and holds all of them back while the breaker is open; then lets one through to try. Does not
- * make the calls. Borrows the system. Loop thread only. */
+ * Bounds the calls under way and holds all of them back while the breaker is open; then lets one through to try. Does
+ * not make the calls. Borrows the system. Loop thread only. */
 #ifndef TANDEM_PUSHER_TARGET_H
 #define TANDEM_PUSHER_TARGET_H
 

@@ -1,5 +1,6 @@
--- The audit: one row before a decision is carried out (intent) and one for what came of it (outcome); one for a decision
--- to do nothing (none), and for a message that was set aside unread (dead-letter). Rows are added, never changed.
+-- The audit: one row before a decision is carried out (intent) and one for what came of it (outcome); one for a
+-- decision to do nothing (none), and one for a message that was set aside unread (dead-letter). Rows are added, never
+-- changed.
 SELECT set_config('role', current_schema() || '_owner', true);
 
 CREATE TABLE audit (
@@ -102,8 +103,8 @@ ALTER TABLE audit ENABLE ALWAYS TRIGGER audit_no_truncate;
 ALTER TABLE audit_default ENABLE ALWAYS TRIGGER audit_no_change;
 ALTER TABLE audit_default ENABLE ALWAYS TRIGGER audit_no_truncate;
 
--- Makes the partitions of this month and `months_ahead` more; returns how many were missing. A month that has rows in the
--- default partition already stays there.
+-- Makes the partitions of this month and `months_ahead` more; returns how many were missing. A month that has rows in
+-- the default partition already stays there.
 CREATE FUNCTION ensure_partitions(months_ahead integer) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET timezone = 'UTC' AS $$
 DECLARE

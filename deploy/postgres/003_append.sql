@@ -10,7 +10,7 @@ CREATE FUNCTION audit_hash(entry audit) RETURNS bytea
     WHERE member.value <> 'null'::jsonb
 $$;
 
--- Appends rows in the order given, all or none. `entries` is an array of objects whose members are named as the columns;
+-- Appends rows in the order given, all or none. `entries` is an array of objects whose members are named as columns;
 -- "outbox" is the message an outcome is to be published as; phase "published" takes it out again.
 --
 -- For each entry, in order: what it found.

@@ -20,10 +20,12 @@ static const struct audit_origin ORIGIN = {.topic = "tandem.decisions",
                                            .trace_id = ""};
 
 static const char DECISION[] =
-    "{\"id\":\"d#7\",\"number\":7,\"deal_key\":\"d\",\"action\":\"update\",\"purpose\":\"close\",\"reason\":\"changed\","
+    "{\"id\":\"d#7\",\"number\":7,\"deal_key\":\"d\",\"action\":\"update\",\"purpose\":\"close\","
+    "\"reason\":\"changed\","
     "\"target\":\"crm\",\"system\":\"dynamics-365\",\"record_type\":\"opportunity\",\"record_id\":\"r\","
     "\"referral_id\":\"p\",\"fields\":[{\"name\":\"deal_value\",\"old\":1.50,\"new\":2,\"from\":2}],"
-    "\"causes\":[{\"notification\":\"n\",\"origin\":\"webhook\",\"event\":\"e\",\"received_at\":\"2026-11-21T04:00:00Z\","
+    "\"causes\":[{\"notification\":\"n\",\"origin\":\"webhook\",\"event\":\"e\","
+    "\"received_at\":\"2026-11-21T04:00:00Z\","
     "\"occurred_at\":\"2026-11-21T03:59:59Z\"}],\"decided_at\":\"2026-11-21T04:00:01Z\","
     "\"received_at\":\"2026-11-21T04:00:00Z\"}";
 
