@@ -255,7 +255,7 @@ static void test_many_records_keep_apart(void **state)
 {
     enum { RECORDS = 5000 };
     struct fold *fold = *state;
-    char key[32];
+    char key[48];
 
     for (int64_t round = 0; round < 2; round++) {
         for (int64_t i = 0; i < RECORDS; i++) {
