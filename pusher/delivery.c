@@ -195,9 +195,30 @@ static void count(const struct delivery *delivery)
                           timestamp_to_ms(finished) - timestamp_to_ms(received));
 }
 
+/* It ended before, but its outcome is not known to be published: as it was recorded. */
+static int recall(struct delivery *delivery, const char *message, struct error *err)
+{
+    struct outcome outcome;
+
+    if (outcome_read(message, strlen(message), &outcome, err) < 0)
+        return -1;
+    free(delivery->outcome);
+    delivery->outcome = text_copy(message);
+    delivery->is_refused = outcome.result == OUTCOME_REFUSED;
+    delivery->attempts = (unsigned)outcome.attempts;
+    (void)snprintf(delivery->finished_at, sizeof(delivery->finished_at), "%s", outcome.finished_at);
+    (void)error_set(&delivery->refusal, ERROR_POISON, "", "%s",
+                    outcome.error_message == NULL ? "" : outcome.error_message);
+    (void)snprintf(delivery->refusal.code, sizeof(delivery->refusal.code), "%s",
+                   outcome.error_code == NULL ? "" : outcome.error_code);
+    outcome_done(&outcome);
+    return delivery->outcome == NULL ? error_no_memory(err) : 0;
+}
+
 static void on_recorded(void *arg, const struct audit_receipt *receipt, const struct error *err)
 {
     struct delivery *delivery = arg;
+    struct error failure = ERROR_INIT;
 
     if (is_over(delivery))
         return;
@@ -214,6 +235,8 @@ static void on_recorded(void *arg, const struct audit_receipt *receipt, const st
         end(delivery, true);
     } else if (receipt != NULL && receipt->state == AUDIT_CLOSED && receipt->message == NULL) {
         end(delivery, true); /* another worker has recorded and published it meanwhile */
+    } else if (receipt != NULL && receipt->state == AUDIT_CLOSED && recall(delivery, receipt->message, &failure) < 0) {
+        repeat_later(delivery, &failure);
     } else {
         count(delivery);
         move(delivery, PUBLISHING);
@@ -499,25 +522,6 @@ static void take_turn(void *arg)
 }
 
 /* --- Taking up ---------------------------------------------------------------------------------------------------- */
-
-/* It ended before, but its outcome is not known to be published: as it was recorded. */
-static int recall(struct delivery *delivery, const char *message, struct error *err)
-{
-    struct outcome outcome;
-
-    if (outcome_read(message, strlen(message), &outcome, err) < 0)
-        return -1;
-    delivery->outcome = text_copy(message);
-    delivery->is_refused = outcome.result == OUTCOME_REFUSED;
-    delivery->attempts = (unsigned)outcome.attempts;
-    (void)snprintf(delivery->finished_at, sizeof(delivery->finished_at), "%s", outcome.finished_at);
-    (void)error_set(&delivery->refusal, ERROR_POISON, "", "%s",
-                    outcome.error_message == NULL ? "" : outcome.error_message);
-    (void)snprintf(delivery->refusal.code, sizeof(delivery->refusal.code), "%s",
-                   outcome.error_code == NULL ? "" : outcome.error_code);
-    outcome_done(&outcome);
-    return delivery->outcome == NULL ? error_no_memory(err) : 0;
-}
 
 static void refuse(struct delivery *delivery, const struct error *err)
 {

@@ -1,4 +1,4 @@
-"""tandem-pusher: from decisions to writes, outcomes and the audit, on a real broker, a real database and the simulators."""
+"""tandem-pusher: decisions become writes, outcomes and audit rows, on real brokers, databases and the simulators."""
 
 from __future__ import annotations
 
@@ -533,6 +533,27 @@ def test_a_locked_table_is_waited_for(pusher: Pusher) -> None:
         assert pusher.outcome_of(made)["result"] == "applied"
         pusher.is_settled()
     connection.close()
+
+
+def test_sigterm_while_the_database_hangs_ends_in_time_and_loses_nothing(pusher: Pusher) -> None:
+    port = free_port()
+    made = update(opportunity(pusher))
+    connection = pusher.database.connect()
+    connection.autocommit = False
+    with pusher.program(admin_port=port) as program:
+        program.wait_for("postgres.up")
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE tandem.audit")
+        pusher.decide(made)
+        wait_until(lambda: metrics(port)["tandem_audit_queued"] == 1, 20, "the intent waits")
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+    connection.rollback()
+    connection.close()
+    assert patches(pusher, made) == []
+    with pusher.program():
+        assert pusher.outcome_of(made)["result"] == "applied"
+        pusher.is_settled()
 
 
 def test_a_schema_that_is_not_there_is_named_and_waited_for(pusher: Pusher) -> None:
