@@ -150,7 +150,7 @@ FAKE_PROGRAM = """#!{python}
 import json, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
 print("plain line", flush=True)
-print(json.dumps({{"msg": "program.ready", "port": 7, "args": sys.argv[1:]}}), flush=True)
+print(json.dumps({{"event": "program.ready", "port": 7, "args": sys.argv[1:]}}), flush=True)
 time.sleep(60)
 """
 
