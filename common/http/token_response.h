@@ -12,7 +12,7 @@
 #include "common/base/error.h"
 
 enum {
-    TOKEN_MAX_BYTES = 16384,             /* access or refresh token; real ones have some 2,500 */
+    TOKEN_MAX_BYTES = 16384,              /* access or refresh token; real ones have some 2,500 */
     TOKEN_LIFE_MAX_MS = 24 * 3600 * 1000, /* a longer promise is cut to this */
     /* Without expires_in: below the shortest session time a Salesforce administrator can choose, 15 minutes. */
     TOKEN_LIFE_DEFAULT_MS = 10 * 60 * 1000

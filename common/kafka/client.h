@@ -14,8 +14,8 @@
 
 struct kafka_settings {
     char *bootstrap_servers;
-    char *topic_prefix;        /* "tandem." ; one per deployment */
-    int64_t partitions;        /* of records, decisions, outcomes, deals: 12 */
+    char *topic_prefix; /* "tandem." ; one per deployment */
+    int64_t partitions; /* of records, decisions, outcomes, deals: 12 */
     int64_t replication_factor;
     int64_t session_timeout_ms;     /* 10 s */
     int64_t transaction_timeout_ms; /* 10 s */

@@ -14,7 +14,7 @@ struct kafka_header {
 };
 
 enum {
-    KAFKA_HEADERS_MAX = 32
+    KAFKA_HEADERS_MAX = 32,
 };
 
 struct kafka_message {
