@@ -11,14 +11,14 @@
 #include "common/base/uuid.h"
 #include "common/kafka/dead_letter.h"
 #include "common/kafka/enveloped.h"
-#include "common/messages/decision.h"
 #include "common/messages/outcome.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
 #include "pusher/audit_row.h"
 #include "pusher/execute.h"
+#include "pusher/received.h"
 
-enum { STORE_PAUSE_MS = 500, MS_DIGITS = 3, TRACE_ID_SIZE = 33 };
+enum { STORE_PAUSE_MS = 500, MS_DIGITS = 3 };
 
 #define STAGE  "pusher"
 #define SOURCE "/tandem/pusher"
@@ -51,14 +51,8 @@ struct delivery {
     struct turn turn;
     struct target *target;
     struct loop_timer *timer;
-    char *bytes; /* topic, key, value and headers of the message */
-    struct kafka_message message;
+    struct received received;
     char id[UUID_TEXT_SIZE];
-    char traceparent[TRACEPARENT_SIZE];
-    char trace_id[TRACE_ID_SIZE];
-    bool is_readable; /* `decision` holds one */
-    struct decision decision;
-    struct error unreadable;
     bool is_executing; /* `execution` is initialised */
     struct execution execution;
     char started_at[TIMESTAMP_TEXT_SIZE];
@@ -83,8 +77,9 @@ static void move(struct delivery *delivery, enum delivery_state state)
 {
     assert((STATES[delivery->state].next & NEXT(state)) != 0);
     log_debug("delivery.state", LOG_TEXT("from", STATES[delivery->state].name), LOG_TEXT("to", STATES[state].name),
-              LOG_TEXT("topic", delivery->message.topic), LOG_INTEGER("partition", delivery->message.partition),
-              LOG_INTEGER("offset", delivery->message.offset));
+              LOG_TEXT("topic", delivery->received.message.topic),
+              LOG_INTEGER("partition", delivery->received.message.partition),
+              LOG_INTEGER("offset", delivery->received.message.offset));
     delivery->state = state;
 }
 
@@ -93,9 +88,8 @@ static void delivery_free(struct delivery *delivery)
     loop_timer_free(delivery->timer);
     if (delivery->is_executing)
         execution_done(&delivery->execution);
-    decision_done(&delivery->decision);
+    received_done(&delivery->received);
     free(delivery->outcome);
-    free(delivery->bytes);
     free(delivery);
 }
 
@@ -118,13 +112,13 @@ static bool is_over(struct delivery *delivery)
 
 static struct audit_origin origin_of(const struct delivery *delivery)
 {
-    return (struct audit_origin){.topic = delivery->message.topic,
-                                 .partition = delivery->message.partition,
-                                 .offset = delivery->message.offset,
-                                 .timestamp_ms = delivery->message.timestamp_ms,
+    return (struct audit_origin){.topic = delivery->received.message.topic,
+                                 .partition = delivery->received.message.partition,
+                                 .offset = delivery->received.message.offset,
+                                 .timestamp_ms = delivery->received.message.timestamp_ms,
                                  .delivery = delivery->id,
                                  .instance = delivery->ports->instance,
-                                 .trace_id = delivery->trace_id};
+                                 .trace_id = delivery->received.trace_id};
 }
 
 static void set_now(char out[static TIMESTAMP_TEXT_SIZE])
@@ -136,7 +130,7 @@ static void set_now(char out[static TIMESTAMP_TEXT_SIZE])
 static void repeat_later(struct delivery *delivery, const struct error *err)
 {
     log_warning("delivery.repeated", LOG_TEXT("state", STATES[delivery->state].name),
-                LOG_TEXT("deal_key", delivery->decision.deal_key), LOG_ERROR(err));
+                LOG_TEXT("deal_key", delivery->received.decision.deal_key), LOG_ERROR(err));
     loop_timer_set(delivery->timer, STORE_PAUSE_MS);
 }
 
@@ -149,14 +143,14 @@ static struct outcome outcome_of(const struct delivery *delivery)
     bool has_error = execution->error.class != ERROR_NONE;
 
     return (struct outcome){
-        .decision_id = delivery->decision.id,
-        .decision_number = delivery->decision.number,
-        .deal_key = delivery->decision.deal_key,
+        .decision_id = delivery->received.decision.id,
+        .decision_number = delivery->received.decision.number,
+        .deal_key = delivery->received.decision.deal_key,
         .result = execution->result,
-        .target = delivery->decision.target,
-        .system = delivery->decision.system,
-        .record_type = delivery->decision.record_type,
-        .record_id = execution->record_id != NULL ? execution->record_id : delivery->decision.record_id,
+        .target = delivery->received.decision.target,
+        .system = delivery->received.decision.system,
+        .record_type = delivery->received.decision.record_type,
+        .record_id = execution->record_id != NULL ? execution->record_id : delivery->received.decision.record_id,
         .is_certain = execution->is_certain,
         .is_created = execution->is_created,
         .documents = json_array_size(execution->documents) > 0 ? execution->documents : NULL,
@@ -175,21 +169,23 @@ static void count(const struct delivery *delivery)
 {
     const struct execution *execution = &delivery->execution;
     const char *result = execute_result_name(execution->result);
-    const char *const by_system[] = {delivery->decision.system, NULL};
+    const char *const by_system[] = {delivery->received.decision.system, NULL};
     struct timestamp received, finished;
 
-    metric_count(delivery->ports->decisions_metric, delivery->decision.action == DECISION_CREATE ? "create" : "update",
-                 result, NULL, NULL);
-    log_info("push.done", LOG_TEXT("deal_key", delivery->decision.deal_key),
-             LOG_TEXT("decision_id", delivery->decision.id), LOG_TEXT("system", delivery->decision.system),
-             LOG_TEXT("result", result), LOG_BOOLEAN("certain", execution->is_certain),
-             LOG_BOOLEAN("was_in_doubt", execution->was_in_doubt), LOG_INTEGER("attempts", execution->attempts),
-             LOG_INTEGER("status", execution->status), LOG_INTEGER("took_ms", execution->duration_us / 1000),
-             LOG_TEXT("trace_id", delivery->trace_id), LOG_TEXT("error_code", execution->error.code));
+    metric_count(delivery->ports->decisions_metric,
+                 delivery->received.decision.action == DECISION_CREATE ? "create" : "update", result, NULL, NULL);
+    log_info("push.done", LOG_TEXT("deal_key", delivery->received.decision.deal_key),
+             LOG_TEXT("decision_id", delivery->received.decision.id),
+             LOG_TEXT("system", delivery->received.decision.system), LOG_TEXT("result", result),
+             LOG_BOOLEAN("certain", execution->is_certain), LOG_BOOLEAN("was_in_doubt", execution->was_in_doubt),
+             LOG_INTEGER("attempts", execution->attempts), LOG_INTEGER("status", execution->status),
+             LOG_INTEGER("took_ms", execution->duration_us / 1000), LOG_TEXT("trace_id", delivery->received.trace_id),
+             LOG_TEXT("error_code", execution->error.code));
     if (execution->result != OUTCOME_APPLIED)
         return;
     metric_observe_us(metrics_series(delivery->ports->write_metric, by_system), execution->duration_us);
-    if (delivery->decision.received_at != NULL && timestamp_parse(delivery->decision.received_at, false, &received) &&
+    if (delivery->received.decision.received_at != NULL &&
+        timestamp_parse(delivery->received.decision.received_at, false, &received) &&
         timestamp_parse(delivery->finished_at, false, &finished))
         metric_observe_ms(metrics_series(delivery->ports->whole_metric, by_system),
                           timestamp_to_ms(finished) - timestamp_to_ms(received));
@@ -228,10 +224,10 @@ static void on_recorded(void *arg, const struct audit_receipt *receipt, const st
     }
     if (receipt == NULL)
         delivery->is_unrecorded = true;
-    if (!delivery->is_readable) {
+    if (!delivery->received.is_readable) {
         move(delivery, LETTER);
         send_letter(delivery);
-    } else if (delivery->decision.action == DECISION_NONE) {
+    } else if (delivery->received.decision.action == DECISION_NONE) {
         end(delivery, true);
     } else if (receipt != NULL && receipt->state == AUDIT_CLOSED && receipt->message == NULL) {
         end(delivery, true); /* another worker has recorded and published it meanwhile */
@@ -249,13 +245,13 @@ static json_t *row_of(const struct delivery *delivery)
     const struct audit_origin origin = origin_of(delivery);
     struct outcome outcome;
 
-    if (!delivery->is_readable)
-        return audit_row_dead_letter(&origin, &delivery->unreadable);
-    if (delivery->decision.action == DECISION_NONE)
-        return audit_row_none(&origin, &delivery->decision);
+    if (!delivery->received.is_readable)
+        return audit_row_dead_letter(&origin, &delivery->received.unreadable);
+    if (delivery->received.decision.action == DECISION_NONE)
+        return audit_row_none(&origin, &delivery->received.decision);
     outcome = outcome_of(delivery);
-    return audit_row_outcome(&origin, &delivery->decision, &outcome, delivery->outcome, delivery->execution.calls,
-                             delivery->execution.was_in_doubt);
+    return audit_row_outcome(&origin, &delivery->received.decision, &outcome, delivery->outcome,
+                             delivery->execution.calls, delivery->execution.was_in_doubt);
 }
 
 /* What it came to is known; now it is to be kept. */
@@ -319,7 +315,7 @@ static int drop_documents(struct delivery *delivery, struct error *err)
         text = json_write(outcome, false, NULL);
     if (text == NULL)
         return error_wrap(err, "the outcome cannot be made smaller");
-    log_warning("push.outcome_cut", LOG_TEXT("deal_key", delivery->decision.deal_key), LOG_ERROR(err));
+    log_warning("push.outcome_cut", LOG_TEXT("deal_key", delivery->received.decision.deal_key), LOG_ERROR(err));
     free(delivery->outcome);
     delivery->outcome = text;
     return 0;
@@ -328,9 +324,9 @@ static int drop_documents(struct delivery *delivery, struct error *err)
 /* The same for every repeat: readers recognise a re-sent outcome by it. */
 static void set_outcome_id(const struct delivery *delivery, char out[static SHA256_HEX_SIZE])
 {
-    char *seed = text_format("%s/%d/%lld/%lld/%s", delivery->message.topic, delivery->message.partition,
-                             (long long)delivery->message.offset, (long long)delivery->message.timestamp_ms,
-                             delivery->decision.id);
+    char *seed = text_format("%s/%d/%lld/%lld/%s", delivery->received.message.topic,
+                             delivery->received.message.partition, (long long)delivery->received.message.offset,
+                             (long long)delivery->received.message.timestamp_ms, delivery->received.decision.id);
 
     if (seed == NULL || sha256_hex(seed, strlen(seed), out) == NULL)
         memcpy(out, delivery->id, UUID_TEXT_SIZE);
@@ -341,8 +337,8 @@ static void publish(struct delivery *delivery)
 {
     struct envelope envelope = {.source = SOURCE, .type = MESSAGE_OUTCOME};
     struct kafka_message message = {.topic = delivery->ports->outcomes_topic,
-                                    .key = delivery->decision.deal_key,
-                                    .key_length = strlen(delivery->decision.deal_key),
+                                    .key = delivery->received.decision.deal_key,
+                                    .key_length = strlen(delivery->received.decision.deal_key),
                                     .value = delivery->outcome,
                                     .value_length = strlen(delivery->outcome)};
     struct error err = ERROR_INIT;
@@ -350,9 +346,9 @@ static void publish(struct delivery *delivery)
 
     set_outcome_id(delivery, id);
     (void)snprintf(envelope.id, sizeof(envelope.id), "%s", id);
-    (void)snprintf(envelope.subject, sizeof(envelope.subject), "%s", delivery->decision.deal_key);
+    (void)snprintf(envelope.subject, sizeof(envelope.subject), "%s", delivery->received.decision.deal_key);
     (void)snprintf(envelope.time, sizeof(envelope.time), "%s", delivery->finished_at);
-    traceparent_derive(delivery->traceparent, id, envelope.traceparent);
+    traceparent_derive(delivery->received.traceparent, id, envelope.traceparent);
     kafka_message_set_envelope(&message, &envelope);
     if (producer_send(delivery->ports->producer, &message, on_published, delivery, &err) == 0)
         delivery->is_awaited = true;
@@ -372,7 +368,7 @@ static void on_letter_sent(void *arg, const struct error *err)
         repeat_later(delivery, err);
         return;
     }
-    if (!delivery->is_readable) {
+    if (!delivery->received.is_readable) {
         end(delivery, true);
         return;
     }
@@ -382,23 +378,23 @@ static void on_letter_sent(void *arg, const struct error *err)
 
 static void send_letter(struct delivery *delivery)
 {
-    const struct error *reason = delivery->is_readable ? &delivery->refusal : &delivery->unreadable;
+    const struct error *reason = delivery->received.is_readable ? &delivery->refusal : &delivery->received.unreadable;
     struct dead_letter letter;
     struct kafka_message message;
     struct error err = ERROR_INIT;
     char now[TIMESTAMP_TEXT_SIZE];
 
     set_now(now);
-    dead_letter_message(&letter, &delivery->message, STAGE, reason, delivery->attempts, now, &message);
+    dead_letter_message(&letter, &delivery->received.message, STAGE, reason, delivery->attempts, now, &message);
     message.topic = delivery->ports->dead_letters_topic;
     if (producer_send(delivery->ports->producer, &message, on_letter_sent, delivery, &err) < 0) {
         repeat_later(delivery, &err);
         return;
     }
     delivery->is_awaited = true;
-    log_warning("push.dead_letter", LOG_TEXT("deal_key", delivery->decision.deal_key),
-                LOG_INTEGER("partition", delivery->message.partition), LOG_INTEGER("offset", delivery->message.offset),
-                LOG_ERROR(reason));
+    log_warning("push.dead_letter", LOG_TEXT("deal_key", delivery->received.decision.deal_key),
+                LOG_INTEGER("partition", delivery->received.message.partition),
+                LOG_INTEGER("offset", delivery->received.message.offset), LOG_ERROR(reason));
 }
 
 static void on_closed(void *arg, const struct audit_receipt *receipt, const struct error *err)
@@ -430,8 +426,8 @@ static bool may_send(void *arg)
 {
     const struct delivery *delivery = arg;
 
-    return !delivery->is_abandoned &&
-           delivery->ports->owns(delivery->ports->arg, delivery->message.topic, delivery->message.partition);
+    return !delivery->is_abandoned && delivery->ports->owns(delivery->ports->arg, delivery->received.message.topic,
+                                                            delivery->received.message.partition);
 }
 
 static void enter(struct delivery *delivery)
@@ -447,7 +443,7 @@ static void enter(struct delivery *delivery)
 static void finish_calls(struct delivery *delivery)
 {
     if (delivery->execution.result != OUTCOME_SUPERSEDED)
-        lane_note_executed(&delivery->item, delivery->decision.number);
+        lane_note_executed(&delivery->item, delivery->received.decision.number);
     move(delivery, RECORDING);
     record(delivery);
 }
@@ -478,9 +474,9 @@ static void on_answer(void *arg, const struct system_answer *answer)
     const struct system *system = target_system(delivery->target);
     bool is_certain = false;
     bool shows = answer->documents != NULL &&
-                 system->operations->shows(system, answer->documents, &delivery->decision, &is_certain);
-    enum system_result result =
-        target_leave(delivery->target, answer, delivery->execution.call == EXECUTE_WRITE, delivery->decision.deal_key);
+                 system->operations->shows(system, answer->documents, &delivery->received.decision, &is_certain);
+    enum system_result result = target_leave(delivery->target, answer, delivery->execution.call == EXECUTE_WRITE,
+                                             delivery->received.decision.deal_key);
 
     if (is_over(delivery))
         return;
@@ -490,7 +486,7 @@ static void on_answer(void *arg, const struct system_answer *answer)
 static int make_call(struct delivery *delivery, struct error *err)
 {
     struct system *system = target_system(delivery->target);
-    const struct decision *decision = &delivery->decision;
+    const struct decision *decision = &delivery->received.decision;
     const struct system_write write = {.decision = decision, .may_send = may_send, .may_send_arg = delivery};
     const char *record_id = delivery->execution.record_id != NULL ? delivery->execution.record_id : decision->record_id;
 
@@ -517,7 +513,7 @@ static void take_turn(void *arg)
         delivery->is_awaited = true;
         return;
     }
-    (void)target_leave(delivery->target, NULL, false, delivery->decision.deal_key);
+    (void)target_leave(delivery->target, NULL, false, delivery->received.decision.deal_key);
     go_on(delivery, execution_fail(&delivery->execution, &err));
 }
 
@@ -526,7 +522,7 @@ static void take_turn(void *arg)
 static void refuse(struct delivery *delivery, const struct error *err)
 {
     if (!delivery->is_executing)
-        execution_init(&delivery->execution, &delivery->decision, false);
+        execution_init(&delivery->execution, &delivery->received.decision, false);
     delivery->is_executing = true;
     delivery->execution.attempts = 0;
     (void)execution_fail(&delivery->execution, err);
@@ -537,18 +533,18 @@ static void take_receipt(struct delivery *delivery, const struct audit_receipt *
     struct error err = ERROR_INIT;
 
     if (receipt->state != AUDIT_CLOSED) {
-        execution_init(&delivery->execution, &delivery->decision, receipt->state == AUDIT_OPEN);
+        execution_init(&delivery->execution, &delivery->received.decision, receipt->state == AUDIT_OPEN);
         delivery->is_executing = true;
         if (receipt->state == AUDIT_OPEN)
-            log_info("push.taken_over", LOG_TEXT("deal_key", delivery->decision.deal_key),
-                     LOG_TEXT("decision_id", delivery->decision.id), LOG_INTEGER("attempt", receipt->attempt));
+            log_info("push.taken_over", LOG_TEXT("deal_key", delivery->received.decision.deal_key),
+                     LOG_TEXT("decision_id", delivery->received.decision.id), LOG_INTEGER("attempt", receipt->attempt));
         enter(delivery);
     } else if (receipt->message == NULL) {
         end(delivery, true);
     } else if (recall(delivery, receipt->message, &err) < 0) {
         repeat_later(delivery, &err); /* nothing is lost: it stays in the outbox */
     } else {
-        lane_note_executed(&delivery->item, delivery->decision.number);
+        lane_note_executed(&delivery->item, delivery->received.decision.number);
         move(delivery, PUBLISHING);
         publish(delivery);
     }
@@ -576,7 +572,7 @@ static void intend(struct delivery *delivery)
 {
     const struct audit_origin origin = origin_of(delivery);
     struct error err = ERROR_INIT;
-    json_t *row = audit_row_intent(&origin, &delivery->decision, delivery->started_at);
+    json_t *row = audit_row_intent(&origin, &delivery->received.decision, delivery->started_at);
 
     if (audit_append(delivery->ports->audit, row, on_intent, delivery, &err) < 0)
         repeat_later(delivery, &err);
@@ -589,9 +585,9 @@ static void begin_work(struct delivery *delivery)
     struct error err = ERROR_INIT;
 
     set_now(delivery->started_at);
-    delivery->target = delivery->ports->find_target(delivery->ports->arg, delivery->decision.system);
-    if (lane_is_superseded(&delivery->item, delivery->decision.number)) {
-        execution_init(&delivery->execution, &delivery->decision, false);
+    delivery->target = delivery->ports->find_target(delivery->ports->arg, delivery->received.decision.system);
+    if (lane_is_superseded(&delivery->item, delivery->received.decision.number)) {
+        execution_init(&delivery->execution, &delivery->received.decision, false);
         delivery->is_executing = true;
         delivery->execution.attempts = 0;
         execution_supersede(&delivery->execution);
@@ -610,10 +606,10 @@ static void begin_work(struct delivery *delivery)
 
 void delivery_begin(struct delivery *delivery)
 {
-    if (!delivery->is_readable) {
+    if (!delivery->received.is_readable) {
         move(delivery, RECORDING);
         record(delivery);
-    } else if (delivery->decision.action != DECISION_NONE) {
+    } else if (delivery->received.decision.action != DECISION_NONE) {
         begin_work(delivery);
     } else if (delivery->ports->records_none) {
         metric_count(delivery->ports->decisions_metric, "none", "none", NULL, NULL);
@@ -691,89 +687,6 @@ void delivery_drain(struct delivery *delivery)
 
 /* --- Making ------------------------------------------------------------------------------------------------------- */
 
-static char *put(char **at, const void *bytes, size_t length)
-{
-    char *start = *at;
-
-    if (length > 0)
-        memcpy(start, bytes, length);
-    start[length] = '\0';
-    *at += length + 1;
-    return start;
-}
-
-/* One block for all strings of the message; each ends with a NUL. */
-static int copy_message(struct delivery *delivery, const struct kafka_message *message)
-{
-    size_t size = strlen(message->topic) + 1 + message->key_length + 1 + message->value_length + 1;
-    char *at;
-
-    for (size_t i = 0; i < message->header_count; i++)
-        size += strlen(message->headers[i].name) + 1 + message->headers[i].length + 1;
-    delivery->bytes = malloc(size);
-    if (delivery->bytes == NULL)
-        return -1;
-    at = delivery->bytes;
-    delivery->message = *message;
-    delivery->message.topic = put(&at, message->topic, strlen(message->topic));
-    if (message->key != NULL)
-        delivery->message.key = put(&at, message->key, message->key_length);
-    if (message->value != NULL)
-        delivery->message.value = put(&at, message->value, message->value_length);
-    for (size_t i = 0; i < message->header_count; i++) {
-        const struct kafka_header *header = &message->headers[i];
-        delivery->message.headers[i].name = put(&at, header->name, strlen(header->name));
-        if (header->value != NULL)
-            delivery->message.headers[i].value = put(&at, header->value, header->length);
-    }
-    return 0;
-}
-
-/* What is written to the outside must be complete, whoever made the message. */
-static int check_work(const struct decision *decision, struct error *err)
-{
-    const char *missing = NULL;
-
-    if (decision->action == DECISION_NONE)
-        return 0;
-    if (decision->target == NULL)
-        missing = "target";
-    else if (decision->system == NULL)
-        missing = "system";
-    else if (decision->record_type == NULL)
-        missing = "record_type";
-    else if (decision->write == NULL)
-        missing = "write";
-    else if (decision->action == DECISION_UPDATE && decision->record_id == NULL)
-        missing = "record_id";
-    else if (decision->action == DECISION_CREATE && json_object_size(decision->create_key) != 1)
-        missing = "create_key";
-    if (missing != NULL)
-        return error_set(err, ERROR_POISON, "message.malformed", "member '%s' is missing", missing);
-    return 0;
-}
-
-static int read_decision(struct delivery *delivery, struct error *err)
-{
-    const struct kafka_message *message = &delivery->message;
-    struct envelope envelope;
-
-    if (kafka_message_get_envelope(message, &envelope)) {
-        memcpy(delivery->traceparent, envelope.traceparent, sizeof(delivery->traceparent));
-        traceparent_trace_id(envelope.traceparent, delivery->trace_id);
-        if (!text_equal(envelope.type, MESSAGE_DECISION))
-            return error_set(err, ERROR_POISON, "message.other_type", "the message is none of %s", MESSAGE_DECISION);
-    }
-    if (decision_read(message->value, message->value_length, &delivery->decision, err) < 0)
-        return -1;
-    if (check_work(&delivery->decision, err) < 0 || audit_row_check(&delivery->decision, err) < 0)
-        return -1;
-    /* Another key would have put it into another lane, perhaps at another worker. */
-    if (!text_equal(message->key, delivery->decision.deal_key))
-        return error_set(err, ERROR_POISON, "message.foreign_key", "the key is not that of the decision's deal");
-    return 0;
-}
-
 int delivery_new(const struct delivery_ports *ports, const struct kafka_message *message,
                  struct delivery **ret_delivery, struct error *err)
 {
@@ -785,25 +698,25 @@ int delivery_new(const struct delivery_ports *ports, const struct kafka_message 
     delivery->ports = ports;
     delivery->turn = (struct turn){.on_turn = take_turn, .arg = delivery};
     delivery->timer = loop_timer_new(ports->loop, on_timer, delivery);
-    if (delivery->timer == NULL || copy_message(delivery, message) < 0) {
+    if (delivery->timer == NULL) {
         delivery_free(delivery);
         return error_no_memory(err);
     }
-    random_fill(random, sizeof(random));
-    (void)uuid_from_random(random, delivery->id);
-    delivery->is_readable = read_decision(delivery, &delivery->unreadable) == 0;
-    if (!delivery->is_readable && delivery->unreadable.class != ERROR_POISON) {
-        *err = delivery->unreadable;
+    if (received_take(&delivery->received, message, err) < 0) {
         delivery_free(delivery);
         return -1;
     }
+    random_fill(random, sizeof(random));
+    (void)uuid_from_random(random, delivery->id);
     *ret_delivery = delivery;
     return 0;
 }
 
 const char *delivery_key(const struct delivery *delivery)
 {
-    return delivery->is_readable && delivery->decision.action != DECISION_NONE ? delivery->decision.deal_key : NULL;
+    return delivery->received.is_readable && delivery->received.decision.action != DECISION_NONE
+               ? delivery->received.decision.deal_key
+               : NULL;
 }
 
 struct lane_item *delivery_item(struct delivery *delivery)
@@ -818,7 +731,7 @@ struct delivery *delivery_of(struct lane_item *item)
 
 const struct kafka_message *delivery_message(const struct delivery *delivery)
 {
-    return &delivery->message;
+    return &delivery->received.message;
 }
 
 struct delivery *delivery_next(const struct delivery *delivery)

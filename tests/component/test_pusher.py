@@ -260,14 +260,17 @@ def test_a_lost_answer_is_judged_by_the_record(pusher: Pusher) -> None:
     assert pusher.rows(made, "phase, attempt, was_in_doubt") == [("intent", 1, None), ("outcome", 1, True)]
 
 
-def test_a_lost_answer_and_an_edit_since_is_a_conflict_unless_ours_shows(pusher: Pusher) -> None:
+def test_a_write_that_was_lost_on_its_way_does_not_overwrite_an_edit_since(pusher: Pusher) -> None:
     made = update(opportunity(pusher), {"name": "Ours"})
     pusher.dynamics_365.fault("drop", method="PATCH", path=made["record_id"])
-    with pusher.program(pause_first="2s", pause_max="2s"):
+    pusher.dynamics_365.fault("status", method="PATCH", path=made["record_id"], times=None, status=503)
+    with pusher.program():
         pusher.decide(made)
-        wait_for_patch(pusher, made)
+        wait_for_patch(pusher, made, count=2)
         pusher.dynamics_365.edit_row("opportunities", made["record_id"], name="The seller's")
+        pusher.dynamics_365.clear_faults()
         outcome = pusher.outcome_of(made)
+    assert patches(pusher, made)[0]["fault"] == "drop"
     assert outcome["result"] == "conflict"
     assert row_of(pusher, made)["name"] == "The seller's"
 
