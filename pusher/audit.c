@@ -16,12 +16,12 @@ enum {
     PAUSE_MAX_MS = 5000,
     GRACE_MS = 5000, /* beyond the server's own statement timeout */
     SETUP_BYTES_MAX = 4096,
-    MONTHS_AHEAD = 3,
     UPKEEP_MS = 6 * 3600 * 1000
 };
 
 #define APPEND_STATEMENT "append"
 
+static const char UPKEEP_SQL[] = "SELECT ensure_partitions(3)"; /* months ahead */
 static const char APPEND_SQL[] = "SELECT entry_state, entry_attempt, entry_message FROM append_audit($1::jsonb) "
                                  "ORDER BY entry_number";
 
@@ -164,7 +164,7 @@ static void begin_session(struct audit *audit)
 
     text_init(&sql, SETUP_BYTES_MAX);
     if (PQsetnonblocking(audit->connection, 1) < 0 || postgres_session(audit->settings, &sql) < 0 ||
-        text_appendf(&sql, "; SELECT ensure_partitions(%d)", MONTHS_AHEAD) < 0)
+        text_appendf(&sql, "; %s", UPKEEP_SQL) < 0)
         lose_connection(audit, "set up the session");
     else
         sent(audit, PQsendQuery(audit->connection, text_string(&sql)), SETTING_UP);
@@ -268,7 +268,7 @@ static void go_on(struct audit *audit)
         send_batch(audit);
     } else if (audit->is_upkeep_due) {
         audit->is_upkeep_due = false;
-        sent(audit, PQsendQuery(audit->connection, "SELECT ensure_partitions(3)"), UPKEEP);
+        sent(audit, PQsendQuery(audit->connection, UPKEEP_SQL), UPKEEP);
     }
 }
 
@@ -497,11 +497,6 @@ int audit_append(struct audit *audit, json_t *row, audit_callback on_committed, 
 bool audit_is_up(const struct audit *audit)
 {
     return audit->is_up;
-}
-
-size_t audit_queued(const struct audit *audit)
-{
-    return audit->count;
 }
 
 void audit_free(struct audit *audit)

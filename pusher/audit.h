@@ -10,7 +10,6 @@
 
 #include <jansson.h>
 #include <stdbool.h>
-#include <stddef.h>
 
 #include "common/base/error.h"
 #include "common/runtime/loop.h"
@@ -45,7 +44,6 @@ int audit_new(struct loop *loop, const struct postgres_settings *settings, const
 int audit_append(struct audit *audit, json_t *row, audit_callback on_committed, void *arg, struct error *err)
     TANDEM_MUST_CHECK;
 bool audit_is_up(const struct audit *audit);
-size_t audit_queued(const struct audit *audit); /* rows not yet committed */
 /* Ends what waits with an error; callbacks come before it returns. Accepts NULL. */
 void audit_free(struct audit *audit);
 

@@ -38,7 +38,7 @@ enum { POSTGRES_PARAMETERS_MAX = 20, POSTGRES_NUMBER_SIZE = 24 };
 struct postgres_parameters {
     const char *keywords[POSTGRES_PARAMETERS_MAX + 1];
     const char *values[POSTGRES_PARAMETERS_MAX + 1];
-    char numbers[4][POSTGRES_NUMBER_SIZE];
+    char numbers[3][POSTGRES_NUMBER_SIZE];
     size_t count;
 };
 void postgres_parameters_init(struct postgres_parameters *parameters, const struct postgres_settings *settings);
