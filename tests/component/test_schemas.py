@@ -73,7 +73,7 @@ def test_samples_are_valid_and_complete(kind: str) -> None:
         ("record", {"causes": [{"origin": "webhook"}]}, "causes/0"),
         ("record", {"deal_key": "4711"}, "deal_key"),
         ("decision", {"id": "no-number"}, "id"),
-        ("decision", {"number": 0}, "number"),
+        ("decision", {"number": -1}, "number"),
         ("decision", {"fields": [{"name": "value"}]}, "fields/0"),
         ("decision", {"create_key": {"a": "1", "b": "2"}}, "create_key"),
         ("decision", {"lookups": {"customerid_account": {"entity": "account"}}}, "lookups/customerid_account"),

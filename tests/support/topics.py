@@ -137,12 +137,22 @@ class Topics:
                 return reader.read_to_end(deadline)
             return reader.read_until(until or (lambda records: len(records) >= count), deadline)
 
+    def read_each(self, *topics: str, deadline: float = 20) -> dict[str, list[Record]]:
+        """What several topics hold now, read by one client: by short name."""
+        found: dict[str, list[Record]] = {topic: [] for topic in topics}
+        with Reader(self, topics) as reader:
+            for record in reader.read_to_end(deadline):
+                found[record.topic[len(self.prefix) :]].append(record)
+        return found
+
+
 
 class Reader:
-    """Reads one topic from its beginning, message by message, without a group; a context manager."""
+    """Reads topics from their beginning, message by message, without a group; a context manager."""
 
-    def __init__(self, topics: Topics, topic: str, committed: bool = True) -> None:
-        self._name = topics.name(topic)
+    def __init__(self, topics: Topics, topic: str | Iterable[str], committed: bool = True) -> None:
+        names = [topics.name(each) for each in ([topic] if isinstance(topic, str) else topic)]
+        self._name = " ".join(names)
         self._consumer = Consumer(
             {
                 "bootstrap.servers": topics.bootstrap,
@@ -153,9 +163,10 @@ class Reader:
                 "fetch.wait.max.ms": 50,
             }
         )
-        self._partitions = range(topics.partitions(topic))
-        self._at_end: set[int] = set()
-        self._consumer.assign([TopicPartition(self._name, each, OFFSET_BEGINNING) for each in self._partitions])
+        cluster = self._consumer.list_topics(timeout=REQUEST_SECONDS).topics
+        self._partitions = [(name, each) for name in names for each in cluster[name].partitions]
+        self._at_end: set[tuple[str, int]] = set()
+        self._consumer.assign([TopicPartition(name, each, OFFSET_BEGINNING) for name, each in self._partitions])
 
     def __enter__(self) -> Reader:
         return self
@@ -186,10 +197,10 @@ class Reader:
         for message in self._consumer.consume(num_messages=500, timeout=0.05):
             error = message.error()
             if error is None:
-                self._at_end.discard(message.partition())
+                self._at_end.discard((message.topic(), message.partition()))
                 records.append(Record.of(message))
             elif error.code() == KafkaError._PARTITION_EOF:
-                self._at_end.add(message.partition())
+                self._at_end.add((message.topic(), message.partition()))
             elif error.fatal() or not error.retriable() and error.code() >= 0:
                 raise RuntimeError(f"{self._name}: {error}")
         return records

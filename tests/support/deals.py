@@ -1,0 +1,85 @@
+"""Deals of a running stack, in the words of the trade: made, waited for, looked at."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from support.stack import Stack
+from support.waiting import wait_until
+
+DEADLINE = 30
+
+
+def _is_of_record(decision: dict[str, Any]) -> bool:
+    return str(decision["cause_topic"]).endswith("records")
+
+
+class Deals:
+    """What tests ask of a running stack, in the words of the trade."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.partner_center = stack.partner_center
+        self.dynamics_365 = stack.dynamics_365
+
+    def decisions(self, referral: str) -> list[dict[str, Any]]:
+        values = [json.loads(record.value or b"null") for record in self.stack.topics.read("decisions")]
+        return [each for each in values if each["deal_key"] == referral]
+
+    def referral(self, referral: str) -> dict[str, Any]:
+        return self.partner_center.admin("GET", f"/_sim/referrals/{referral}")
+
+    def opportunity(self, referral: str) -> dict[str, Any] | None:
+        return self.stack.opportunity_of(referral)
+
+    def new(self, kind: str = "private", **overrides: Any) -> str:
+        """A new deal in Partner Center, waited for until both records name each other and nothing is under way."""
+        referral = self.partner_center.add_referral(kind=kind, **overrides)["id"]
+        self.wait_linked(referral)
+        return referral
+
+    def wait_linked(self, referral: str) -> dict[str, Any]:
+        def linked() -> dict[str, Any] | None:
+            row = self.opportunity(referral)
+            return row if row and self.referral(referral).get("externalReferenceId") == row["opportunityid"] else None
+
+        row = wait_until(linked, DEADLINE, f"referral {referral} and its opportunity name each other")
+        self.wait_quiet(referral)
+        return row
+
+    def wait_quiet(self, referral: str) -> None:
+        """Every webhook is delivered, every notification is decided on, and every decision has its outcome."""
+
+        def is_quiet() -> bool:
+            if any(
+                each["state"] == "queued"
+                for simulator in (self.partner_center, self.dynamics_365)
+                for each in simulator.deliveries()["deliveries"]
+            ):
+                return False
+            found = self.stack.topics.read_each("notifications", "records", "decisions", "outcomes", "dead-letters")
+            read = {
+                topic: [json.loads(each.value) for each in found[topic] if each.value]
+                for topic in ("records", "decisions", "outcomes")
+            }
+            caused = {cause["notification"] for record in read["records"] for cause in record.get("causes") or []}
+            notified = {record.headers["ce_id"].decode() for record in found["notifications"]}
+            if len(notified - caused) > len(found["dead-letters"]):
+                return False
+            records = sum(record["kind"] in ("reading", "gone") for record in read["records"])
+            answered = {(each["cause_partition"], each["cause_offset"]) for each in read["decisions"] if _is_of_record(each)}
+            writes = {each["id"] for each in read["decisions"] if each["action"] != "none"}
+            return writes == {each["decision_id"] for each in read["outcomes"]} and len(answered) >= records
+
+        wait_until(is_quiet, DEADLINE, f"nothing is under way any more (deal {referral})")
+
+    def patches_since(self, position: int, referral: str) -> list[dict[str, Any]]:
+        """Bodies of the changes of this deal's opportunity that the CRM was sent."""
+        row = self.opportunity(referral)
+        assert row is not None
+        entries = self.dynamics_365.journal(position, "PATCH", f"opportunities({row['opportunityid']})")
+        return [json.loads(each["body"]) for each in entries]
+
+    def position(self) -> int:
+        return int(self.dynamics_365.admin("GET", "/_sim/journal")["next"])
