@@ -35,6 +35,7 @@ from support.waiting import wait_until  # noqa: E402
 KEPT = Path(os.environ.get("XDG_STATE_HOME", Path.home() / ".local/state")) / "tandem-demo"
 DEADLINE = 30
 LATENCY_UPDATES = 60
+READ_INTERVAL = 0.25  # ingest.fetch.read_interval and a little more
 KINDS = {
     "microsoft-cosell": "a co-sell deal that a Microsoft seller sends to us",
     "partner-cosell": "a co-sell deal that we sent to Microsoft",
@@ -244,8 +245,9 @@ class Demo:
             total = (arrived - sent).total_seconds() * 1000 + patch["duration_ms"]
             whole.append(total)
             above.append(total - patch["duration_ms"] - sum(read["duration_ms"] for read in reads))
-            # Unloaded: the next one begins when the write and its echo are dealt with.
+            # Unloaded: the next one begins when the write and its echo are dealt with, and the referral may be read again.
             wait_until(lambda: self.events() >= before + 2, DEADLINE, "the echo has been recognised")
+            time.sleep(READ_INTERVAL)
         for told, values in {"webhook sent to CRM written": whole, "of it above the simulators' own time": above}.items():
             ordered = sorted(values)
             say(

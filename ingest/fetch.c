@@ -30,6 +30,8 @@ const struct config_key FETCH_KEYS[] = {
      .help = "Records being read at once at each system."},
     {KEY("window", CONFIG_INTEGER, window), .default_text = "1000", .min = 1, .max = 10000,
      .help = "Notifications per partition that may wait for their read; then the partition is paused."},
+    {KEY("read_interval", CONFIG_DURATION, read_interval_ms), .default_text = "200ms", .min = 0, .max = 60000,
+     .help = "How long a record is not read again after a reading; what comes in meanwhile is answered by one read."},
     {KEY("first_retry_delay", CONFIG_DURATION, first_delay_ms), .default_text = "500ms", .min = 10, .max = 60000,
      .help = "Longest pause before a failed read is repeated for the first time; doubled each time, with jitter."},
     {KEY("longest_retry_delay", CONFIG_DURATION, delay_max_ms), .default_text = "60s", .min = 100, .max = 3600000,
@@ -135,7 +137,7 @@ static void end(struct fetch *fetch, struct fold_record *record)
         const struct arrival *arrival = arrival_of_const(item);
         consumer_finish(fetch->consumer, arrival->original.topic, item->partition, item->offset);
     }
-    fold_end(fetch->fold, record);
+    fold_end(fetch->fold, record, clock_monotonic_ms() + fetch->settings.read_interval_ms);
     left_off(fetch, lane);
 }
 

@@ -31,9 +31,10 @@
 enum { FETCH_SYSTEMS_MAX = 4 };
 
 struct fetch_settings {
-    int64_t concurrent_max; /* reads under way per system */
-    int64_t window;         /* unfinished notifications per partition */
-    int64_t first_delay_ms; /* back-off */
+    int64_t concurrent_max;   /* reads under way per system */
+    int64_t window;           /* unfinished notifications per partition */
+    int64_t read_interval_ms; /* between two reads of one record */
+    int64_t first_delay_ms;   /* back-off */
     int64_t delay_max_ms;
     int64_t probe_interval_ms; /* of a system that does not let us in */
 };

@@ -16,7 +16,8 @@ struct fold {
     void (*free_item)(struct fold_item *item);
     size_t group_count;
     struct list queues[FOLD_GROUPS_MAX];
-    struct list delayed;
+    struct list delayed;          /* unordered */
+    struct list resting;          /* by time */
     struct fold_record **buckets; /* by key; a power of two */
     size_t bucket_count;
     size_t record_count;
@@ -147,6 +148,8 @@ static void leave(struct fold *fold, struct fold_record *record)
         unlink_from(&fold->queues[record->group], record);
     else if (record->state == FOLD_DELAYED)
         unlink_from(&fold->delayed, record);
+    else if (record->state == FOLD_RESTING)
+        unlink_from(&fold->resting, record);
 }
 
 static void enter_queue(struct fold *fold, struct fold_record *record)
@@ -228,21 +231,29 @@ struct fold_record *fold_take(struct fold *fold, size_t group)
     return record;
 }
 
-void fold_end(struct fold *fold, struct fold_record *record)
+static void queue_or_erase(struct fold *fold, struct fold_record *record)
 {
-    free_items(fold, record->batch);
-    record->batch = NULL;
-    record->retry = (struct retry_state){0};
     if (record->waiting != NULL)
         enter_queue(fold, record);
     else
         erase(fold, record);
 }
 
+void fold_end(struct fold *fold, struct fold_record *record, int64_t rest_until_ms)
+{
+    free_items(fold, record->batch);
+    record->batch = NULL;
+    record->retry = (struct retry_state){0};
+    record->state = FOLD_RESTING;
+    record->due_ms = rest_until_ms;
+    append(&fold->resting, record);
+}
+
 void fold_retry(struct fold *fold, struct fold_record *record, int64_t due_ms)
 {
     if (record->batch == NULL) {
-        fold_end(fold, record);
+        record->retry = (struct retry_state){0};
+        queue_or_erase(fold, record);
         return;
     }
     record->state = FOLD_DELAYED;
@@ -265,6 +276,12 @@ int64_t fold_wake(struct fold *fold, int64_t now_ms)
         }
         record = next;
     }
+    while ((record = fold->resting.first) != NULL && record->due_ms <= now_ms) {
+        leave(fold, record);
+        queue_or_erase(fold, record);
+    }
+    if (record != NULL && (next_ms < 0 || record->due_ms < next_ms))
+        next_ms = record->due_ms;
     return next_ms;
 }
 
@@ -319,7 +336,7 @@ void fold_forget(struct fold *fold, int32_t partition)
 
 size_t fold_records(const struct fold *fold)
 {
-    return fold->record_count;
+    return fold->record_count - fold->resting.count;
 }
 
 size_t fold_queued(const struct fold *fold, size_t group)

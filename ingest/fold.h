@@ -4,9 +4,11 @@
  * under way wait for the next one, since the running read may have seen the record before their change. So at most one
  * read of a record is under way, and any burst costs at most two.
  *
- *     (absent) --add--> QUEUED --take--> READING --end--> (absent), or QUEUED when more is waiting
+ *     (absent) --add--> QUEUED --take--> READING --end--> RESTING --at its time--> (absent), or QUEUED if more waits
  *                         ^                 |
  *                         +---- DELAYED <--retry            DELAYED becomes QUEUED at its time
+ *
+ * A record rests after a read, so that a burst that is spread over a moment costs two reads, too.
  *
  * Records belong to groups (one per system), each with a queue of its own, so that a group that stands still does not
  * hold up the others. Pure: no I/O, no clock; times are arguments. Single thread. Does not know what a notification is:
@@ -30,7 +32,7 @@ struct fold_item {
     int64_t offset;
 };
 
-enum fold_state { FOLD_QUEUED, FOLD_READING, FOLD_DELAYED };
+enum fold_state { FOLD_QUEUED, FOLD_READING, FOLD_DELAYED, FOLD_RESTING };
 
 struct fold_record {
     char *key;
@@ -39,9 +41,9 @@ struct fold_record {
     struct fold_item *batch; /* answered by the read under way, oldest first; all taken away: NULL */
     struct fold_item *waiting, *last_waiting;
     struct retry_state retry; /* of the batch; the caller's to keep */
-    int64_t due_ms;           /* FOLD_DELAYED */
+    int64_t due_ms;           /* FOLD_DELAYED, FOLD_RESTING */
     struct fold_record *next_in_bucket;
-    struct fold_record *previous, *next; /* QUEUED: in the group's queue; DELAYED: in the list of those, unordered */
+    struct fold_record *previous, *next; /* QUEUED: in the group's queue; DELAYED, RESTING: in the list of those */
 };
 
 struct fold;
@@ -54,11 +56,13 @@ void fold_free(struct fold *fold); /* releases all items; accepts NULL */
 int fold_add(struct fold *fold, size_t group, const char *key, struct fold_item *item) TANDEM_MUST_CHECK;
 /* The longest queued record of the group, now READING with everything that waited; NULL when there is none. */
 struct fold_record *fold_take(struct fold *fold, size_t group);
-/* The batch was answered: its items are released. The record is queued again when more waits, else gone. */
-void fold_end(struct fold *fold, struct fold_record *record);
-/* The read is to be repeated from `due_ms` on; what waits until then joins the batch. Without a batch as fold_end(). */
+/* The batch was answered: its items are released. Until `rest_until_ms` the record is not read again; then it is queued
+ * if more waits, else gone. Callers give times that never decrease. */
+void fold_end(struct fold *fold, struct fold_record *record, int64_t rest_until_ms);
+/* The read is to be repeated from `due_ms` on; what waits until then joins the batch. Without a batch it is queued at
+ * once if more waits, else gone. */
 void fold_retry(struct fold *fold, struct fold_record *record, int64_t due_ms);
-/* Queues the delayed records that are due; returns when the next one is, or -1. */
+/* Queues the delayed and the rested records that are due; returns when the next one is, or -1. */
 int64_t fold_wake(struct fold *fold, int64_t now_ms);
 /* Queues all delayed records of the group, whatever their time. */
 void fold_hurry(struct fold *fold, size_t group);
@@ -66,7 +70,7 @@ void fold_hurry(struct fold *fold, size_t group);
  * vanish. */
 void fold_forget(struct fold *fold, int32_t partition);
 
-size_t fold_records(const struct fold *fold); /* all states */
+size_t fold_records(const struct fold *fold); /* all states but RESTING */
 size_t fold_queued(const struct fold *fold, size_t group);
 
 #endif

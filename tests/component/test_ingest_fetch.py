@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
-from support.ingest import Ingest, causes_of, id_of, metrics, notification, readiness, value_of
+from support.ingest import PARTITIONS, Ingest, causes_of, id_of, metrics, notification, readiness, value_of
 from support.ports import free_port
 from support.schemas import check
 from support.simulators import Dynamics365, PartnerCenter

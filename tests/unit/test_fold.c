@@ -59,6 +59,36 @@ static void expect_batch(const struct fold_record *record, const int64_t *offset
     assert_null(item);
 }
 
+/* A read that ends without a rest. */
+static void end_read(struct fold *fold, struct fold_record *record)
+{
+    fold_end(fold, record, 0);
+    (void)fold_wake(fold, 0);
+}
+
+/* A record just read is not read again before its time, whatever arrives; then one read answers all of it. */
+static void test_record_rests_after_a_read(void **state)
+{
+    struct fold *fold = *state;
+
+    add(fold, 0, "a", 0, 1);
+    struct fold_record *record = fold_take(fold, 0);
+    fold_end(fold, record, 200);
+    assert_int_equal(fold_records(fold), 0);
+    add(fold, 0, "a", 0, 2);
+    add(fold, 0, "a", 0, 3);
+    assert_int_equal(fold_wake(fold, 199), 200);
+    assert_null(fold_take(fold, 0));
+    assert_int_equal(fold_wake(fold, 200), -1);
+    record = fold_take(fold, 0);
+    expect_batch(record, (const int64_t[]){2, 3}, 2);
+    fold_end(fold, record, 400);
+    /* Nothing came meanwhile: it is gone, and what comes later is read at once. */
+    assert_int_equal(fold_wake(fold, 400), -1);
+    add(fold, 0, "a", 0, 4);
+    assert_non_null(fold_take(fold, 0));
+}
+
 /* Ten events of one record while it waits are answered by one read, in their order. */
 static void test_waiting_notifications_fold_into_one_read(void **state)
 {
@@ -71,7 +101,7 @@ static void test_waiting_notifications_fold_into_one_read(void **state)
     struct fold_record *record = fold_take(fold, 0);
     expect_batch(record, offsets, 10);
     assert_null(fold_take(fold, 0));
-    fold_end(fold, record);
+    end_read(fold, record);
     assert_int_equal(fold_records(fold), 0);
     assert_int_equal(items_alive, 0);
 }
@@ -88,10 +118,10 @@ static void test_arrivals_during_a_read_wait_for_the_next(void **state)
     expect_batch(record, (const int64_t[]){1}, 1);
     /* Not a second read beside the running one. */
     assert_null(fold_take(fold, 0));
-    fold_end(fold, record);
+    end_read(fold, record);
     record = fold_take(fold, 0);
     expect_batch(record, (const int64_t[]){2, 3}, 2);
-    fold_end(fold, record);
+    end_read(fold, record);
     assert_null(fold_take(fold, 0));
 }
 
@@ -106,7 +136,7 @@ static void test_records_are_taken_in_order(void **state)
     assert_string_equal(a->key, "a");
     add(fold, 0, "a", 0, 3);
     add(fold, 0, "c", 0, 4);
-    fold_end(fold, a);
+    end_read(fold, a);
     assert_string_equal(fold_take(fold, 0)->key, "b");
     assert_string_equal(fold_take(fold, 0)->key, "c");
     assert_string_equal(fold_take(fold, 0)->key, "a");
@@ -142,7 +172,7 @@ static void test_retry_waits_and_joins_what_came_meanwhile(void **state)
     record = fold_take(fold, 0);
     assert_int_equal(record->retry.attempts, 1);
     expect_batch(record, (const int64_t[]){1, 2}, 2);
-    fold_end(fold, record);
+    end_read(fold, record);
     assert_int_equal(fold_records(fold), 0);
 }
 
@@ -190,7 +220,7 @@ static void test_attempts_begin_anew_after_an_answer(void **state)
     struct fold_record *record = fold_take(fold, 0);
     record->retry.attempts = 7;
     add(fold, 0, "a", 0, 2);
-    fold_end(fold, record);
+    end_read(fold, record);
     assert_int_equal(fold_take(fold, 0)->retry.attempts, 0);
 }
 
@@ -216,7 +246,7 @@ static void test_forget_releases_one_partition_only(void **state)
     assert_int_equal(items_alive, 2);
     assert_int_equal(fold_records(fold), 2);
     assert_null(reading->batch);
-    fold_end(fold, reading);
+    end_read(fold, reading);
     struct fold_record *mixed = fold_take(fold, 0);
     assert_string_equal(mixed->key, "mixed");
     expect_batch(mixed, (const int64_t[]){7}, 1);
@@ -267,7 +297,7 @@ static void test_many_records_keep_apart(void **state)
     for (int64_t i = 0; i < RECORDS; i++) {
         struct fold_record *record = fold_take(fold, 0);
         expect_batch(record, (const int64_t[]){i, RECORDS + i}, 2);
-        fold_end(fold, record);
+        end_read(fold, record);
     }
     assert_int_equal(fold_records(fold), 0);
 }
@@ -275,6 +305,7 @@ static void test_many_records_keep_apart(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_record_rests_after_a_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_waiting_notifications_fold_into_one_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_arrivals_during_a_read_wait_for_the_next, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_records_are_taken_in_order, set_up, tear_down),
