@@ -1,6 +1,6 @@
 /* The questions that every part of the rules' loader asks of a YAML node, each answered with a diagnostic.
  *
- * Internal to rules_load.c, table.c and transform_load.c. Pure. */
+ * Internal to the rules' loader, table.c and transform_load.c. Pure. */
 #ifndef TANDEM_MAPPER_RULES_YAML_H
 #define TANDEM_MAPPER_RULES_YAML_H
 

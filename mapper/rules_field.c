@@ -1,0 +1,374 @@
+#include "mapper/rules_field.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "mapper/rules_condition.h"
+#include "mapper/rules_lookup.h"
+#include "mapper/rules_path.h"
+#include "mapper/transform.h"
+
+enum { NAME_BYTES_MAX = 64 };
+
+static int read_name(const struct rules_loading *loading, const struct yaml_node *node, struct rule_field *field)
+{
+    const struct yaml_node *name = yaml_get(node, "name");
+    size_t length;
+
+    if (name == NULL)
+        return diagnostics_error(loading->diagnostics, node->position, "the field has no 'name'");
+    field->position = name->position;
+    if (name->kind != YAML_SCALAR)
+        return diagnostics_error(loading->diagnostics, name->position, "the name is a word");
+    length = strspn(name->text, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    if (length == 0 || name->text[length] != '\0' || length > NAME_BYTES_MAX)
+        return diagnostics_error(loading->diagnostics, name->position,
+                                 "a name has lower-case letters, digits and '_', at most %d", (int)NAME_BYTES_MAX);
+    for (const struct rule_field *other = loading->rules->fields; other < field; other++) {
+        if (!text_equal(other->name, name->text))
+            continue;
+        diagnostics_error(loading->diagnostics, name->position, "a field '%s' is there already", name->text);
+        diagnostics_report(loading->diagnostics, DIAGNOSTIC_NOTE, other->position, "the other field");
+        return -1;
+    }
+    return rules_copy_text(loading, &field->name, name->text);
+}
+
+static int read_paths(const struct rules_loading *loading, const struct yaml_node *node, struct rule_field *field,
+                      enum side side)
+{
+    const struct yaml_node *paths = yaml_get(node, RULES_SIDE_KEYS[side]);
+    size_t count;
+
+    if (paths == NULL)
+        return 0;
+    count = paths->kind == YAML_SEQUENCE ? paths->count : 1;
+    if (count == 0 || count > RULE_PATHS_MAX)
+        return diagnostics_error(loading->diagnostics, paths->position, "a field has 1 to %d paths of a side",
+                                 (int)RULE_PATHS_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const struct yaml_node *path = paths->kind == YAML_SEQUENCE ? paths->items[i] : paths;
+        if (rules_path_check(loading->diagnostics, path, side) < 0 ||
+            rules_copy_text(loading, &field->paths[side][field->path_count[side]], path->text) < 0)
+            return -1;
+        field->path_count[side]++;
+    }
+    return 0;
+}
+
+static const struct yaml_node *path_node(const struct yaml_node *node, enum side side, size_t i)
+{
+    const struct yaml_node *paths = yaml_get(node, RULES_SIDE_KEYS[side]);
+
+    return paths->kind == YAML_SEQUENCE ? paths->items[i] : paths;
+}
+
+/* Where nothing is said: both directions, as far as there is something to write. */
+static int read_directions(const struct rules_loading *loading, const struct yaml_node *node,
+                           const struct rule_field *field, bool ret_towards[static SIDE_COUNT])
+{
+    const struct yaml_node *direction = yaml_get(node, "direction");
+    int status = 0;
+
+    for (int side = 0; side < SIDE_COUNT; side++)
+        ret_towards[side] = direction != NULL || field->path_count[side] > 0;
+    if (rules_yaml_direction(loading->diagnostics, direction, ret_towards) < 0)
+        return -1;
+    if (!ret_towards[SIDE_PARTNER_CENTER] && !ret_towards[SIDE_CRM])
+        return diagnostics_error(loading->diagnostics, node->position, "the field has no path on either side");
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        if (ret_towards[side] && field->path_count[side] == 0)
+            status = diagnostics_error(loading->diagnostics, direction->position,
+                                       "the field is written to %s and has no '%s' path", side_name((enum side)side),
+                                       RULES_SIDE_KEYS[side]);
+    }
+    return status;
+}
+
+static int read_situations(const struct rules_loading *loading, const struct yaml_node *node, bool *ret_create,
+                           bool *ret_update)
+{
+    static const char *const words[] = {"create", "update"};
+    const size_t count = node->kind == YAML_SEQUENCE ? node->count : 1;
+
+    *ret_create = *ret_update = false;
+    if (count == 0)
+        return diagnostics_error(loading->diagnostics, node->position, "'on' is empty, so the field would do nothing");
+    for (size_t i = 0; i < count; i++) {
+        const struct yaml_node *item = node->kind == YAML_SEQUENCE ? node->items[i] : node;
+        int word = rules_yaml_word(loading->diagnostics, item, "situation", words, ARRAY_LENGTH(words));
+        if (word < 0)
+            return -1;
+        *(word == 0 ? ret_create : ret_update) = true;
+    }
+    return 0;
+}
+
+static const char *const direction_keys[SIDE_COUNT] = {
+    [SIDE_PARTNER_CENTER] = "to-partner-center", [SIDE_CRM] = "to-crm"};
+
+static int read_on(const struct rules_loading *loading, const struct yaml_node *node,
+                   const bool is_towards[static SIDE_COUNT], struct rule_field *field)
+{
+    const struct yaml_node *on = yaml_get(node, "on");
+
+    if (on != NULL && on->kind == YAML_MAPPING &&
+        rules_yaml_check_keys(loading->diagnostics, on, "on", direction_keys, SIDE_COUNT) < 0)
+        return -1;
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        const struct yaml_node *one = on != NULL && on->kind == YAML_MAPPING ? yaml_get(on, direction_keys[side]) : on;
+        bool on_create = true, on_update = true;
+        if (one != NULL && one != on && !is_towards[side])
+            return diagnostics_error(loading->diagnostics, one->position, "the field is not written %s",
+                                     direction_keys[side]);
+        if (!is_towards[side])
+            continue;
+        if (one != NULL && read_situations(loading, one, &on_create, &on_update) < 0)
+            return -1;
+        field->is_written_on_create[side] = on_create;
+        field->is_written_on_update[side] = on_update;
+    }
+    return 0;
+}
+
+static int read_required(const struct rules_loading *loading, const struct yaml_node *node, struct rule_field *field)
+{
+    const struct yaml_node *required = yaml_get(node, "required");
+    const size_t count = required == NULL ? 0 : required->kind == YAML_SEQUENCE ? required->count : 1;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct yaml_node *item = required->kind == YAML_SEQUENCE ? required->items[i] : required;
+        int side = rules_yaml_word(loading->diagnostics, item, "direction", direction_keys, SIDE_COUNT);
+        if (side < 0)
+            return -1;
+        if (!field->is_written_on_create[side])
+            return diagnostics_error(loading->diagnostics, item->position,
+                                     "the field is not written when a record is created %s", direction_keys[side]);
+        field->is_required_on_create[side] = true;
+    }
+    return 0;
+}
+
+static int read_policy(const struct rules_loading *loading, const struct yaml_node *node,
+                       const bool is_towards[static SIDE_COUNT], struct rule_field *field)
+{
+    static const char *const words[] = {"partner-center", "crm", "latest", "manual"};
+    const struct yaml_node *conflict = yaml_get(node, "conflict");
+    int word = POLICY_PARTNER_CENTER;
+
+    if (conflict != NULL) {
+        word = rules_yaml_word(loading->diagnostics, conflict, "conflict policy", words, ARRAY_LENGTH(words));
+        if (word < 0)
+            return -1;
+        if (!is_towards[SIDE_PARTNER_CENTER] || !is_towards[SIDE_CRM])
+            diagnostics_report(loading->diagnostics, DIAGNOSTIC_WARNING, conflict->position,
+                               "a field written in one direction only has no conflicts");
+    }
+    field->policy = (enum rule_policy)word;
+    return 0;
+}
+
+static int side_of_path(const struct rule_field *field, const char *path)
+{
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        for (size_t i = 0; i < field->path_count[side]; i++) {
+            if (strcmp(field->paths[side][i], path) == 0)
+                return side;
+        }
+    }
+    return -1;
+}
+
+static int read_when(const struct rules_loading *loading, const struct yaml_node *node, struct rule_field *field)
+{
+    const struct yaml_node *when = yaml_get(node, "when");
+    int status = 0;
+
+    if (when == NULL)
+        return 0;
+    if (when->kind != YAML_MAPPING || when->count == 0)
+        return diagnostics_error(loading->diagnostics, when->position, "a mapping of paths to values is expected");
+    for (size_t i = 0; i < when->count; i++) {
+        const int side = side_of_path(field, when->keys[i]->text);
+        json_t *values;
+        if (side < 0) {
+            status =
+                diagnostics_error(loading->diagnostics, when->keys[i]->position,
+                                  "'%s' is not a path of this field, whose value alone decides", when->keys[i]->text);
+            continue;
+        }
+        values = rules_condition_values(loading, when->items[i]);
+        if (values == NULL) {
+            status = -1;
+            continue;
+        }
+        if (field->when[side] == NULL)
+            field->when[side] = json_object();
+        if (json_object_set_new(field->when[side], when->keys[i]->text, values) < 0)
+            status = rules_no_memory(loading);
+    }
+    return status;
+}
+
+/* Towards one side: its own chain, or the shared one, which is written towards the CRM. `table` is short for a shared
+ * chain of one step. */
+static int read_chain(const struct rules_loading *loading, const struct yaml_node *node, struct rule_field *field,
+                      enum side target)
+{
+    const enum side source = side_other(target);
+    const struct yaml_node *own = yaml_get(node, target == SIDE_CRM ? "to_crm" : "to_partner_center");
+    const struct yaml_node *shared = yaml_get(node, "transform");
+    const struct yaml_node *table = yaml_get(node, "table");
+    struct transform_setup setup = {.diagnostics = loading->diagnostics,
+                                    .tables = loading->tables,
+                                    .table_count = loading->table_count,
+                                    .target = target,
+                                    .is_inverse = own == NULL && target == SIDE_PARTNER_CENTER,
+                                    .source_paths = field->paths[source],
+                                    .source_count = field->path_count[source],
+                                    .target_count = field->path_count[target]};
+
+    if (own != NULL)
+        return transform_load(&setup, own, &field->transform[target]);
+    if (shared != NULL)
+        return transform_load(&setup, shared, &field->transform[target]);
+    if (table != NULL)
+        return transform_load_table(&setup, table, &field->transform[target]);
+    if (field->path_count[source] == 0)
+        return diagnostics_error(loading->diagnostics, field->position,
+                                 "the field has no '%s' path, so it needs a constant %s", RULES_SIDE_KEYS[source],
+                                 direction_keys[target]);
+    return transform_check_plain(&setup, yaml_get(node, RULES_SIDE_KEYS[target])->position);
+}
+
+static int read_chains(const struct rules_loading *loading, const struct yaml_node *node,
+                       const bool is_towards[static SIDE_COUNT], struct rule_field *field)
+{
+    static const char *const own_keys[SIDE_COUNT] = {
+        [SIDE_PARTNER_CENTER] = "to_partner_center", [SIDE_CRM] = "to_crm"};
+    const struct yaml_node *shared = yaml_get(node, "transform");
+    const struct yaml_node *table = yaml_get(node, "table");
+
+    if (shared != NULL && table != NULL)
+        return diagnostics_error(loading->diagnostics, table->position,
+                                 "'table' is short for a transform; put it into 'transform'");
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        const struct yaml_node *own = yaml_get(node, own_keys[side]);
+        if (own != NULL && (shared != NULL || table != NULL))
+            return diagnostics_error(loading->diagnostics, own->position,
+                                     "'%s' beside '%s': write one chain for both directions, or one for each",
+                                     own_keys[side], shared != NULL ? "transform" : "table");
+        if (own != NULL && !is_towards[side])
+            return diagnostics_error(loading->diagnostics, own->position, "the field is not written %s",
+                                     direction_keys[side]);
+    }
+    for (int side = SIDE_COUNT - 1; side >= 0; side--) {
+        if (is_towards[side] && read_chain(loading, node, field, (enum side)side) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int note_written(struct rules_loading *loading, const struct yaml_node *path, const struct rule_field *field,
+                        enum side side)
+{
+    const size_t number = (size_t)(field - loading->rules->fields);
+
+    for (size_t i = 0; i < loading->written_count; i++) {
+        const struct rules_written *other = &loading->written[i];
+        const struct rule_field *writer = &loading->rules->fields[other->field];
+        if (other->side != side || !rules_paths_overlap(other->path, path->text) ||
+            !((writer->is_written_on_create[side] && field->is_written_on_create[side]) ||
+              (writer->is_written_on_update[side] && field->is_written_on_update[side])))
+            continue;
+        if (other->field == number)
+            return diagnostics_error(loading->diagnostics, path->position, "the field writes '%s' twice", path->text);
+        diagnostics_error(loading->diagnostics, path->position, "the field '%s' writes '%s' as well", writer->name,
+                          other->path);
+        diagnostics_report(loading->diagnostics, DIAGNOSTIC_NOTE, other->position, "here");
+        return -1;
+    }
+    loading->written[loading->written_count++] =
+        (struct rules_written){.path = path->text, .field = number, .side = side, .position = path->position};
+    return 0;
+}
+
+static int check_targets(struct rules_loading *loading, const struct yaml_node *node, const struct rule_field *field,
+                         enum side side, bool is_written)
+{
+    int status = 0;
+
+    for (size_t i = 0; i < field->path_count[side]; i++) {
+        const struct yaml_node *path = path_node(node, side, i);
+        if (side == SIDE_CRM && rules_lookup_check(loading, path, is_written) < 0)
+            status = -1;
+        if (!is_written)
+            continue;
+        if (side == SIDE_PARTNER_CENTER && rule_path_is_of_microsoft(path->text))
+            status = diagnostics_error(loading->diagnostics, path->position,
+                                       "Microsoft's referral can only be read (say 'direction: to-crm')");
+        else if (side == SIDE_PARTNER_CENTER && rules_path_has_index(path->text))
+            status = diagnostics_error(loading->diagnostics, path->position,
+                                       "an item of a list can only be read (say 'direction: to-crm')");
+        else if (note_written(loading, path, field, side) < 0)
+            status = -1;
+    }
+    return status;
+}
+
+/* Errors of one part do not hide those of the next, as long as what the next needs is there. */
+static int read_field(struct rules_loading *loading, const struct yaml_node *node, struct rule_field *field)
+{
+    static const char *const keys[] = {
+        "name",      "partner_center", "crm",    "direction",         "on",  "required", "conflict",
+        "transform", "table",          "to_crm", "to_partner_center", "when"};
+    bool is_towards[SIDE_COUNT];
+    int status;
+
+    field->position = node->position;
+    status = rules_yaml_check_keys(loading->diagnostics, node, "a field", keys, ARRAY_LENGTH(keys));
+    if (node->kind != YAML_MAPPING)
+        return -1;
+    if (read_name(loading, node, field) < 0)
+        status = -1;
+    if (read_paths(loading, node, field, SIDE_PARTNER_CENTER) < 0 || read_paths(loading, node, field, SIDE_CRM) < 0 ||
+        read_directions(loading, node, field, is_towards) < 0 || read_on(loading, node, is_towards, field) < 0)
+        return -1;
+    if (read_required(loading, node, field) < 0)
+        status = -1;
+    if (read_policy(loading, node, is_towards, field) < 0)
+        status = -1;
+    if (read_when(loading, node, field) < 0)
+        status = -1;
+    if (read_chains(loading, node, is_towards, field) < 0)
+        status = -1;
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        if (check_targets(loading, node, field, (enum side)side, is_towards[side]) < 0)
+            status = -1;
+    }
+    return status;
+}
+
+int rules_fields_load(struct rules_loading *loading)
+{
+    const struct yaml_node *node = yaml_get(loading->root, "fields");
+    struct rules *rules = loading->rules;
+    int status = 0;
+
+    if (node == NULL || node->kind != YAML_SEQUENCE || node->count == 0)
+        return diagnostics_error(loading->diagnostics, node == NULL ? loading->root->position : node->position,
+                                 "the rules need 'fields', a list");
+    if (node->count > RULE_FIELDS_MAX)
+        return diagnostics_error(loading->diagnostics, node->position, "more than %d fields", (int)RULE_FIELDS_MAX);
+    rules->fields = calloc(node->count, sizeof(struct rule_field));
+    loading->written = calloc(node->count * RULE_PATHS_MAX * SIDE_COUNT, sizeof(struct rules_written));
+    if (rules->fields == NULL || loading->written == NULL)
+        return rules_no_memory(loading);
+    for (size_t i = 0; i < node->count; i++) {
+        rules->field_count++;
+        if (read_field(loading, node->items[i], &rules->fields[i]) < 0)
+            status = -1;
+    }
+    return status;
+}
