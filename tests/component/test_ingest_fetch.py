@@ -372,7 +372,7 @@ def test_three_processes_share_the_work_and_one_killed_loses_nothing(ingest: Ing
     programs = {name: ingest.fetcher(name).start() for name in names}
     try:
         for program in programs.values():
-            program.wait_for("program.ready")
+            program.wait_for("kafka.assigned", partitions=PARTITIONS // len(names))
         ingest.notify(*messages[:30])
         for name in names:
             programs[name].wait_for("fetch.answered")
