@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/json.h"
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
 #include "common/base/uuid.h"
@@ -101,6 +102,14 @@ json_t *deal_document(const struct deal *deal, enum side side)
             return document;
     }
     return NULL;
+}
+
+const char *deal_text(const struct deal *deal, enum side side, const char *path)
+{
+    const json_t *values = deal_values(deal, side);
+    const char *text = path == NULL ? NULL : json_text_of(values, path);
+
+    return text != NULL && text[0] != '\0' ? text : NULL;
 }
 
 const char *deal_changed_at(const struct deal *deal, enum side side)

@@ -17,6 +17,9 @@
 #include "common/messages/codec.h"
 #include "mapper/rules.h"
 
+/* The key of a CRM record whose referral is not known: this and the record's id. */
+#define DEAL_KEY_PREFIX_CRM "crm:"
+
 struct deal {
     char *key;
     char *alias;       /* the deal lives on under this key; nothing else is kept then */
@@ -55,6 +58,8 @@ json_t *deal_base(const struct deal *deal, enum side side); /* borrowed, never N
 json_t *deal_values(const struct deal *deal, enum side side);
 /* The main document of a side ("own" or "crm"); borrowed, NULL: never seen. */
 json_t *deal_document(const struct deal *deal, enum side side);
+/* The text under a path of a side; borrowed, NULL: none, or an empty one. `path` may be NULL. */
+const char *deal_text(const struct deal *deal, enum side side, const char *path);
 /* RFC 3339 or NULL; when the side's main document was last changed. */
 const char *deal_changed_at(const struct deal *deal, enum side side);
 

@@ -26,6 +26,9 @@ enum rule_policy {
     POLICY_MANUAL  /* nothing is written, both values are kept until somebody settles it */
 };
 
+/* The referral's path that names its partner in the CRM. */
+#define RULES_PATH_EXTERNAL_REFERENCE "externalReferenceId"
+
 enum { RULE_PATHS_MAX = 8, RULE_FIELDS_MAX = 200 };
 
 struct transform;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/error.h"
+
 enum { FIRST_CAPACITY = 64, FORMAT_BYTES_MAX = 1024 * 1024 };
 
 void text_init(struct text *text, size_t limit_bytes)
@@ -142,6 +144,17 @@ char *text_format(const char *format, ...)
         return NULL;
     }
     return text_take(&text);
+}
+
+int text_assign(char **text, const char *string, struct error *err)
+{
+    char *copy = NULL;
+
+    if (string != NULL && (copy = text_copy(string)) == NULL)
+        return error_no_memory(err);
+    free(*text);
+    *text = copy;
+    return 0;
 }
 
 bool text_equal(const char *a, const char *b)

@@ -11,6 +11,8 @@
 
 #include "common/base/attributes.h"
 
+struct error;
+
 struct text {
     char *data;    /* NULL until the first append */
     size_t length; /* bytes without the NUL */
@@ -38,6 +40,9 @@ char *text_take(struct text *text);
 char *text_copy(const char *string);
 char *text_copy_n(const char *bytes, size_t count);
 char *text_format(const char *format, ...) TANDEM_PRINTF(1, 2); /* at most 1 MiB */
+
+/* Frees *text and puts a copy in its place, or NULL for NULL. -1 when out of memory; *text is then as before. */
+int text_assign(char **text, const char *string, struct error *err) TANDEM_MUST_CHECK;
 
 bool text_equal(const char *a, const char *b);               /* NULL equals only NULL */
 bool text_equal_ignoring_case(const char *a, const char *b); /* ASCII letters only */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/error.h"
 #include "common/base/text.h"
 #include "tests/support/allocation.h"
 
@@ -271,6 +272,25 @@ static void test_parse_signed(void **state)
     }
 }
 
+/* What is assigned takes the old text's place; without memory the old one stays. */
+static void test_assignment_replaces_or_changes_nothing(void **state)
+{
+    (void)state;
+    struct error err = ERROR_INIT;
+    char *text = NULL;
+    assert_int_equal(text_assign(&text, "one", &err), 0);
+    assert_string_equal(text, "one");
+    allocation_fail_at(1);
+    assert_int_equal(text_assign(&text, "two", &err), -1);
+    allocation_fail_at(0);
+    assert_string_equal(text, "one");
+    assert_int_equal(err.class, ERROR_TRANSIENT);
+    assert_int_equal(text_assign(&text, "three", &err), 0);
+    assert_string_equal(text, "three");
+    assert_int_equal(text_assign(&text, NULL, &err), 0);
+    assert_null(text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_take_empties_the_buffer),
         cmocka_unit_test(test_failed_allocation_changes_nothing),
         cmocka_unit_test(test_format_is_bounded),
+        cmocka_unit_test(test_assignment_replaces_or_changes_nothing),
         cmocka_unit_test(test_comparisons),
         cmocka_unit_test(test_utf8_validity),
         cmocka_unit_test(test_utf8_lengths),
