@@ -16,8 +16,7 @@
 
 enum {
     CONNECTION_LIFE_S = 300, /* certificates are looked at again at least this often */
-    LOW_SPEED_BYTES = 100,   /* slower than this per second … */
-    LOW_SPEED_S = 15,        /* … for this long is given up */
+    LOW_SPEED_BYTES = 100,   /* slower than this per second for the whole time-out is given up */
     ACCOUNT_NAME_SIZE = 48
 };
 
@@ -42,8 +41,10 @@ struct transfer {
     CURL *easy;
     struct curl_slist *headers;
     char *body;
+    size_t body_length;
     struct text answer;
     struct text answer_headers; /* "Name: value\n" lines of the final response */
+    size_t header_bytes;        /* received, those of interim responses included */
     bool has_overflowed;
     bool was_released;  /* the request went to a connection */
     bool was_held_back; /* may_send said no */
@@ -137,9 +138,21 @@ static int on_socket_change(CURL *easy, curl_socket_t fd, int what, void *arg, v
 
 /* -- one transfer --------------------------------------------------------------------------------------------------- */
 
+/* Any request may carry a token and any answer may bring one. libcurl's own buffers are out of reach. */
+static void cleanse(struct transfer *transfer)
+{
+    for (struct curl_slist *line = transfer->headers; line != NULL; line = line->next)
+        explicit_bzero(line->data, strlen(line->data));
+    if (transfer->body != NULL)
+        explicit_bzero(transfer->body, transfer->body_length);
+    if (transfer->answer.data != NULL)
+        explicit_bzero(transfer->answer.data, transfer->answer.length);
+}
+
 static void transfer_free(struct transfer *transfer)
 {
     curl_easy_cleanup(transfer->easy);
+    cleanse(transfer);
     curl_slist_free_all(transfer->headers);
     free(transfer->body);
     text_done(&transfer->answer);
@@ -162,6 +175,11 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
     struct transfer *transfer = arg;
     size_t length = size * count;
 
+    transfer->header_bytes += length;
+    if (transfer->header_bytes > transfer->answer_headers.limit) {
+        transfer->has_overflowed = true;
+        return 0;
+    }
     if (length >= 5 && strncmp(bytes, "HTTP/", 5) == 0)
         text_clear(&transfer->answer_headers); /* an interim response came before */
     while (length > 0 && (bytes[length - 1] == '\r' || bytes[length - 1] == '\n'))
@@ -245,8 +263,9 @@ static void describe_failure(const struct transfer *transfer, CURLcode code, str
         (void)error_set(&response->error, ERROR_POISON, "http.private_address",
                         "the host's address is not on the public internet");
     else if (transfer->has_overflowed)
-        (void)error_set(&response->error, ERROR_TRANSIENT, "http.too_large", "the answer is larger than %zu bytes",
-                        transfer->client->settings.response_max_bytes);
+        (void)error_set(&response->error, ERROR_TRANSIENT, "http.too_large",
+                        "the answer is larger than %zu bytes, or its headers than %zu", transfer->answer.limit,
+                        transfer->answer_headers.limit);
     else if (code == CURLE_OPERATION_TIMEDOUT)
         (void)error_set(&response->error, ERROR_TRANSIENT, "http.timeout", "no complete answer in time");
     else if (code == CURLE_PEER_FAILED_VERIFICATION)
@@ -362,20 +381,48 @@ static void start_waiting(struct http_client *client)
 
 /* -- making a transfer ---------------------------------------------------------------------------------------------- */
 
-static int add_header(struct transfer *transfer, const char *name, const char *value, struct error *err)
+/* In libcurl's notation: "Name: value", "Name;" for an empty value, "Name:" for none of libcurl's own. */
+static int append_line(struct transfer *transfer, const char *line, struct error *err)
 {
-    char *line;
-    struct curl_slist *longer;
+    struct curl_slist *longer = curl_slist_append(transfer->headers, line);
 
-    if (!http_header_name_is_valid(name) || !http_header_value_is_valid(value))
-        return error_set(err, ERROR_POISON, "http.bad_header", "a request header holds what no header may hold");
-    line = text_format("%s: %s", name, value);
-    longer = line == NULL ? NULL : curl_slist_append(transfer->headers, line);
-    free(line);
     if (longer == NULL)
         return error_no_memory(err);
     transfer->headers = longer;
     return 0;
+}
+
+static int add_header(struct transfer *transfer, const struct http_header *header, struct error *err)
+{
+    char *line;
+    int status;
+
+    if (!http_header_name_is_valid(header->name) || !http_header_value_is_valid(header->value))
+        return error_set(err, ERROR_POISON, "http.bad_header", "a request header holds what no header may hold");
+    line = header->value[0] == '\0' ? text_format("%s;", header->name)
+                                    : text_format("%s: %s", header->name, header->value);
+    if (line == NULL)
+        return error_no_memory(err);
+    status = append_line(transfer, line, err);
+    explicit_bzero(line, strlen(line));
+    free(line);
+    return status;
+}
+
+static int add_headers(struct transfer *transfer, const struct http_request *request, struct error *err)
+{
+    bool has_content_type = false;
+
+    for (size_t i = 0; i < request->header_count; i++) {
+        if (add_header(transfer, &request->headers[i], err) < 0)
+            return -1;
+        has_content_type |= strcasecmp(request->headers[i].name, "Content-Type") == 0;
+    }
+    /* libcurl would call every other body a form. */
+    if (!has_content_type && append_line(transfer, "Content-Type:", err) < 0)
+        return -1;
+    /* Without this libcurl waits for "100 Continue" before it sends a longer body. */
+    return append_line(transfer, "Expect:", err);
 }
 
 static const char *method_name(enum http_method method)
@@ -390,6 +437,8 @@ static CURLcode set_options(struct transfer *transfer, const struct http_request
 {
     const struct http_client *client = transfer->client;
     const int64_t timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : client->settings.total_timeout_ms;
+    const bool has_body = request->body != NULL || request->method == HTTP_POST || request->method == HTTP_PATCH ||
+                          request->method == HTTP_PUT;
     CURL *easy = transfer->easy;
     CURLcode code = CURLE_OK;
 
@@ -411,7 +460,11 @@ static CURLcode set_options(struct transfer *transfer, const struct http_request
     SET(CURLOPT_CONNECTTIMEOUT_MS, (long)client->settings.connect_timeout_ms);
     SET(CURLOPT_TIMEOUT_MS, (long)timeout_ms);
     SET(CURLOPT_LOW_SPEED_LIMIT, (long)LOW_SPEED_BYTES);
-    SET(CURLOPT_LOW_SPEED_TIME, (long)LOW_SPEED_S);
+    /* The time that the service takes to think counts as slow, so this must not undercut the time-out. */
+    SET(CURLOPT_LOW_SPEED_TIME, (long)(timeout_ms / 1000 + 1));
+    /* A time-out does not wait for the thread that resolves the name, which would stop the loop for as long as DNS does
+     * not answer; the thread ends by itself. */
+    SET(CURLOPT_QUICK_EXIT, 1L);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
@@ -431,10 +484,10 @@ static CURLcode set_options(struct transfer *transfer, const struct http_request
         SET(CURLOPT_CAINFO, client->ca_file);
         SET(CURLOPT_CAPATH, NULL);
     }
-    if (request->body != NULL) {
+    if (has_body) { /* an empty one is announced, too: servers answer 411 to these methods without a length */
         SET(CURLOPT_POST, 1L);
-        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
-        SET(CURLOPT_POSTFIELDS, transfer->body);
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)transfer->body_length);
+        SET(CURLOPT_POSTFIELDS, transfer->body == NULL ? "" : transfer->body);
     }
     SET(CURLOPT_CUSTOMREQUEST, method_name(request->method));
 #undef SET
@@ -450,15 +503,9 @@ static int fill(struct transfer *transfer, const struct http_request *request, s
         transfer->body = text_copy_n(request->body, request->body_length);
     if (transfer->easy == NULL || (request->body != NULL && transfer->body == NULL))
         return error_no_memory(err);
-    for (size_t i = 0; i < request->header_count; i++) {
-        if (add_header(transfer, request->headers[i].name, request->headers[i].value, err) < 0)
-            return -1;
-    }
-    /* Without this libcurl waits for "100 Continue" before it sends a longer body. */
-    struct curl_slist *longer = curl_slist_append(transfer->headers, "Expect:");
-    if (longer == NULL)
-        return error_no_memory(err);
-    transfer->headers = longer;
+    transfer->body_length = request->body == NULL ? 0 : request->body_length;
+    if (add_headers(transfer, request, err) < 0)
+        return -1;
     if (set_options(transfer, request) != CURLE_OK)
         return error_set(err, ERROR_FATAL, "http.options", "the HTTP library does not take a setting");
     return 0;
