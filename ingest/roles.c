@@ -186,9 +186,6 @@ static int verify_topics(struct ingest *ingest, struct error *err)
     text_init(&report, TOPICS_REPORT_MAX);
     status = topics_verify(&ingest->settings->kafka, TOPICS_TIMEOUT_MS, &report, err);
     text_done(&report);
-    /* Topics that are not as they must be are nothing a restart mends. */
-    if (status < 0 && err->class == ERROR_CONFIG)
-        program_fail(ingest->program, EXIT_KAFKA, err);
     return status;
 }
 

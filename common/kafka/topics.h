@@ -21,7 +21,8 @@
  * not (partition counts unequal, a compacted topic with delete) or the brokers do not answer. */
 int topics_create(const struct kafka_settings *settings, int64_t timeout_ms, struct text *report, struct error *err)
     TANDEM_MUST_CHECK;
-/* The same without creating: a missing topic is an error. */
+/* The same without creating: a missing topic is an error. What a restart does not mend is ERROR_FATAL
+ * "kafka.topics_missing" or "kafka.topics_differ". */
 int topics_verify(const struct kafka_settings *settings, int64_t timeout_ms, struct text *report, struct error *err)
     TANDEM_MUST_CHECK;
 

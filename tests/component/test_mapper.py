@@ -23,6 +23,7 @@ PARTITIONS = 4
 RULES = ROOT / "tests/component/mapper/rules.yaml"
 IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
 FENCED = 70
+KAFKA = 71
 BAD_CONFIG = 78
 TAKE_OVER_SECONDS = 15
 
@@ -611,7 +612,7 @@ def test_wrong_rules_refuse_the_start(mapper_topics: Topics, tmp_path: Path) -> 
 
 def test_missing_topics_refuse_the_start(topics: Topics, tmp_path: Path) -> None:
     with Mapper(tmp_path, topics) as mapper:
-        assert mapper.wait() == BAD_CONFIG
+        assert mapper.wait() == KAFKA
         assert mapper.events("program.failed", error_code="kafka.topics_missing")
 
 

@@ -485,7 +485,7 @@ static void test_exit_status_follows_code_and_class(void **state)
         {ERROR_NONE, "", EXIT_OK},
         {ERROR_FATAL, "kafka.fenced", EXIT_FENCED},
         {ERROR_ABORT, "kafka.fenced_instance", EXIT_FENCED},
-        {ERROR_FATAL, "kafka.topics", EXIT_KAFKA},
+        {ERROR_FATAL, "kafka.topics_missing", EXIT_KAFKA},
         {ERROR_TRANSIENT, "kafka.timeout", EXIT_ERROR},
         {ERROR_CONFIG, "kafka.bad_property", EXIT_BAD_CONFIG},
         {ERROR_FATAL, "postgres.schema", EXIT_DATABASE},
