@@ -33,7 +33,7 @@ const struct config_key CERTIFICATES_KEYS[] = {
         .help = "PEM file of the roots a signing certificate must lead to; the system's if absent."),
     KEY(intermediates, CONFIG_PATH,
         .help = "PEM file of intermediate certificates, for senders that give the leaf only."),
-    KEY(pinned_certificates, CONFIG_LIST,
+    KEY(pinned_certificates, CONFIG_PATH_LIST,
         .help = "Files (DER or PEM) of the only signing certificates accepted; with any, none is ever downloaded."),
     KEY(certificate_urls, CONFIG_LIST, .default_text = "[\"https://3psostorageacct.blob.core.windows.net/cert/\"]",
         .help = "What the URL of a signing certificate must begin with, compared byte for byte; ends with a slash."),

@@ -18,18 +18,19 @@
 #include "common/runtime/secret.h"
 
 enum config_type {
-    CONFIG_TEXT,     /* char * */
-    CONFIG_PATH,     /* char *; a relative path is relative to the configuration file */
-    CONFIG_URL,      /* char *; https, no userinfo, query or fragment; no slash at the end */
-    CONFIG_SECRET,   /* struct secret */
-    CONFIG_INTEGER,  /* int64_t within min..max */
-    CONFIG_DURATION, /* int64_t milliseconds within min..max: "250ms", "5s", "10m", "24h", "30d" */
-    CONFIG_SIZE,     /* int64_t bytes within min..max: "64KiB", "2MiB", plain bytes */
-    CONFIG_BOOLEAN,  /* bool */
-    CONFIG_WORD,     /* int, index into words */
-    CONFIG_LIST,     /* struct config_list of texts */
-    CONFIG_MAP,      /* struct config_map of texts: any librdkafka property */
-    CONFIG_ADDRESS   /* char *; "host:port", "[::1]:port", port 0 to 65535 */
+    CONFIG_TEXT,      /* char * */
+    CONFIG_PATH,      /* char *; a relative path is relative to the configuration file */
+    CONFIG_URL,       /* char *; https, no userinfo, query or fragment; no slash at the end */
+    CONFIG_SECRET,    /* struct secret */
+    CONFIG_INTEGER,   /* int64_t within min..max */
+    CONFIG_DURATION,  /* int64_t milliseconds within min..max: "250ms", "5s", "10m", "24h", "30d" */
+    CONFIG_SIZE,      /* int64_t bytes within min..max: "64KiB", "2MiB", plain bytes */
+    CONFIG_BOOLEAN,   /* bool */
+    CONFIG_WORD,      /* int, index into words */
+    CONFIG_LIST,      /* struct config_list of texts */
+    CONFIG_PATH_LIST, /* struct config_list; each as CONFIG_PATH */
+    CONFIG_MAP,       /* struct config_map of texts: any librdkafka property */
+    CONFIG_ADDRESS    /* char *; "host:port", "[::1]:port", port 0 to 65535 */
 };
 
 struct config_list {

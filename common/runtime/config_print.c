@@ -104,6 +104,7 @@ static int append_value(struct text *out, const struct config_key *key, const vo
     case CONFIG_WORD:
         return append_quoted(out, key->words[*(const int *)field]);
     case CONFIG_LIST:
+    case CONFIG_PATH_LIST:
         return append_list(out, field);
     case CONFIG_MAP:
         return append_map(out, field);
@@ -200,6 +201,7 @@ static int append_type(struct text *out, const struct config_key *key)
         [CONFIG_BOOLEAN] = "`true` or `false`",
         [CONFIG_WORD] = "",
         [CONFIG_LIST] = "list of texts",
+        [CONFIG_PATH_LIST] = "list of paths",
         [CONFIG_MAP] = "names with values",
         [CONFIG_ADDRESS] = "host:port",
     };

@@ -225,7 +225,8 @@ static int read_list(const struct config_reader *reader, const struct config_key
         const struct yaml_node *item = node->items[i];
         if (item->kind != YAML_SCALAR || item->text[0] == '\0' || yaml_is_null(item))
             result = diagnostics_error(reader->diagnostics, item->position, "an item of '%s' is a text", key->name);
-        else if ((list.items[i] = text_copy(item->text)) == NULL)
+        else if ((list.items[i] = key->type == CONFIG_PATH_LIST ? join_path(reader->directory, item->text)
+                                                                : text_copy(item->text)) == NULL)
             result = no_memory(reader);
         else
             list.count++;
@@ -322,6 +323,7 @@ int config_read_value(const struct config_reader *reader, const struct config_ke
     case CONFIG_WORD:
         return read_word(reader, key, node, field);
     case CONFIG_LIST:
+    case CONFIG_PATH_LIST:
         return read_list(reader, key, node, field);
     case CONFIG_MAP:
         return read_map(reader, key, node, field);
@@ -374,6 +376,7 @@ void config_free_value(const struct config_key *key, void *field)
         *(int *)field = 0;
         break;
     case CONFIG_LIST:
+    case CONFIG_PATH_LIST:
         list_done(field);
         break;
     case CONFIG_MAP:

@@ -31,7 +31,7 @@ struct sample {
     int64_t limit, tiny;
     bool is_enabled;
     int level, colour;
-    struct config_list tags;
+    struct config_list tags, files;
     struct config_map labels;
 };
 
@@ -77,6 +77,7 @@ static const struct config_key SAMPLE_KEYS[] = {
     {.name = "level", .type = CONFIG_WORD, FIELD(level), .default_text = "info", .words = LEVELS},
     {.name = "colour", .type = CONFIG_WORD, FIELD(colour), .default_text = "blue", .words = COLOURS},
     {.name = "tags", .type = CONFIG_LIST, FIELD(tags), .default_text = "[one, two]"},
+    {.name = "files", .type = CONFIG_PATH_LIST, FIELD(files)},
     {.name = "labels", .type = CONFIG_MAP, FIELD(labels)},
 };
 
@@ -219,6 +220,7 @@ static void test_every_type_is_read(void **state)
               "  enabled: no\n"
               "  level: error\n"
               "  tags: [x, 'y z']\n"
+              "  files: [/etc/one.pem, ../there/file]\n"
               "  labels: {linger.ms: 5, empty: ''}\n"
               "  serve:\n"
               "    address: '[::]:0'\n"
@@ -250,6 +252,9 @@ static void test_every_type_is_read(void **state)
     assert_int_equal(sample->colour, 1);
     assert_int_equal(sample->tags.count, 2);
     assert_string_equal(sample->tags.items[1], "y z");
+    assert_int_equal(sample->files.count, 2);
+    assert_string_equal(sample->files.items[0], "/etc/one.pem");
+    assert_string_equal(sample->files.items[1], expected_path);
     assert_int_equal(sample->labels.count, 2);
     assert_string_equal(sample->labels.keys[0], "linger.ms");
     assert_string_equal(sample->labels.values[0], "5");
@@ -275,6 +280,7 @@ static void test_absent_keys_have_their_defaults(void **state)
     assert_int_equal(settings.sample.level, 1);
     assert_int_equal(settings.sample.tags.count, 2);
     assert_string_equal(settings.sample.tags.items[0], "one");
+    assert_int_equal(settings.sample.files.count, 0);
     assert_null(settings.sample.base);
     assert_null(settings.sample.password.bytes);
     assert_string_equal(settings.serve.address, "127.0.0.1:0");
@@ -367,6 +373,7 @@ static void test_tables_describe_themselves_in_markdown(void **state)
         "| `name` | text | required | no | What it is called. |\n",
         "| `interval` | duration, 0s to 1d | `90s` | yes | How often \\| it happens. |\n",
         "| `level` | `debug`, `info`, `warning` or `error` | `info` | no |  |\n",
+        "| `files` | list of paths | none | no |  |\n",
         "| `password` | secret, by `{file: PATH}` or `{env: NAME}` | none | no |  |\n",
     };
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
