@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "common/base/json_scan.h"
 #include "common/base/text.h"
@@ -26,15 +27,25 @@ const struct json_limits JSON_LIMITS_OWN = {
     .number_digits_max = DECIMAL_DIGITS_MAX,
 };
 
-/* Jansson's lexer does not look whether its buffer could grow: bytes of a string then go missing without an error. So
- * json_read() asks for itself whether an allocation failed meanwhile. */
-static _Thread_local bool has_allocation_failed;
+/* Jansson's lexer does not look whether its buffer could grow: bytes of a string go missing, and it then steps back over
+ * what it never stored, which ends in an assertion or outside the buffer. No answer can be given for that parse, and none
+ * that unwinds it is safe. */
+static _Thread_local bool is_parsing;
+
+/* Async-signal-safe, since nothing that needs memory can be relied on. */
+static _Noreturn void end_process(void)
+{
+    static const char message[] = "out of memory while a JSON text was parsed: the process ends itself\n";
+    ssize_t written = write(STDERR_FILENO, message, sizeof(message) - 1);
+    (void)written; /* nobody is left to be told */
+    abort();
+}
 
 static void *allocate(size_t size)
 {
     void *memory = malloc(size);
-    if (memory == NULL)
-        has_allocation_failed = true;
+    if (memory == NULL && is_parsing)
+        end_process();
     return memory;
 }
 
@@ -81,19 +92,19 @@ int json_read(const char *bytes, size_t count, const struct json_limits *limits,
         return -1;
     }
 
-    has_allocation_failed = false;
     json_error_t error;
+    is_parsing = true;
     json_t *json =
         json_loadb(rewritten.length > 0 ? rewritten.data : bytes, rewritten.length > 0 ? rewritten.length : count,
                    JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    is_parsing = false;
     text_done(&rewritten);
-    if (json != NULL && !has_allocation_failed) {
+    if (json != NULL) {
         *ret_json = json;
         return 0;
     }
-    json_decref(json);
-    /* The scan has checked everything else, and jansson tells a failed allocation in several ways. */
-    if (!has_allocation_failed && json_error_code(&error) == json_error_duplicate_key)
+    /* The scan has checked everything else. */
+    if (json_error_code(&error) == json_error_duplicate_key)
         *reterr_fault = json_scan_duplicate(bytes, count, limits, (size_t)error.position);
     else
         *reterr_fault = (struct json_fault){.problem = JSON_NO_MEMORY, .line = 1, .column = 1};

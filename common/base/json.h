@@ -9,7 +9,12 @@
  * gets U+FFFD in its place.
  *
  * Trees are jansson's, reference counted, not thread-safe; use json_auto_t. json_setup() once at start.
- * Error values hold a code and a position, never the input's text. */
+ * Error values hold a code and a position, never the input's text.
+ *
+ * Out of memory is an error everywhere but in one place: while jansson parses, it writes beyond its buffers or loses text
+ * when an allocation fails. There the process ends itself, with a line on standard error and SIGABRT. What a text may
+ * cost is bounded by its limits, so that no sender can bring this about alone; nothing is lost, since what a process has
+ * not finished is done again. */
 #ifndef TANDEM_BASE_JSON_H
 #define TANDEM_BASE_JSON_H
 
@@ -44,7 +49,7 @@ enum json_problem {
     JSON_INVALID_UTF8,  /* "invalid_utf8" */
     JSON_NUL,           /* "nul" */
     JSON_NUMBER_RANGE,  /* "number_range": integers beyond 64 bits, too many digits, exponent beyond +-400 */
-    JSON_NO_MEMORY
+    JSON_NO_MEMORY      /* before or after the parser was at work */
 };
 
 struct json_fault {
@@ -53,8 +58,8 @@ struct json_fault {
     size_t column; /* from 1, bytes */
 };
 
-/* Seeds jansson's hash function, and has failed allocations noticed that jansson overlooks. Once, before any other
- * thread and before the first tree is made. */
+/* Seeds jansson's hash function, and has the process end itself where jansson overlooks a failed allocation. Once, before
+ * any other thread and before the first tree is made. */
 void json_setup(void);
 
 /* Any value at the top. On success *ret_json is a new reference. On failure -1 with *reterr_fault filled. */

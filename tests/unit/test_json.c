@@ -5,8 +5,12 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "common/base/json.h"
 #include "common/base/text.h"
@@ -483,39 +487,93 @@ static void test_problem_codes(void **state)
         assert_string_equal(json_problem_code((enum json_problem)i), codes[i]);
 }
 
-/* Whichever allocation fails, reading says so, writing gives NULL, and nothing leaks. */
-static void test_every_failed_allocation_is_survived(void **state)
+enum reading_end { READING_RIGHT, READING_OUT_OF_MEMORY, READING_ABORTED, READING_WRONG };
+
+/* Reads with the n-th allocation failing. What is right without a failure is given by `wanted`. */
+static enum reading_end read_failing_at(unsigned n, const char *text, enum json_problem wanted, bool *ret_has_failed)
+{
+    json_t *json = NULL;
+    struct json_fault fault = {.problem = JSON_OK};
+    allocation_fail_at(n);
+    int result = json_read(text, strlen(text), &JSON_LIMITS_FOREIGN, &json, &fault);
+    *ret_has_failed = allocation_has_failed();
+    allocation_fail_at(0);
+    json_decref(json);
+    if (*ret_has_failed)
+        return result < 0 && fault.problem == JSON_NO_MEMORY ? READING_OUT_OF_MEMORY : READING_WRONG;
+    return (result < 0) == (wanted != JSON_OK) && fault.problem == wanted ? READING_RIGHT : READING_WRONG;
+}
+
+/* The same in a process of its own, which may end itself if it says why. */
+static enum reading_end read_apart(unsigned n, const char *text, enum json_problem wanted)
+{
+    int pipe_fds[2], status = 0;
+    char said[256];
+    assert_int_equal(pipe(pipe_fds), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        const struct rlimit none = {0, 0};
+        bool has_failed;
+        (void)setrlimit(RLIMIT_CORE, &none);
+        (void)signal(SIGABRT, SIG_DFL);
+        _exit(dup2(pipe_fds[1], STDERR_FILENO) < 0 ? (int)READING_WRONG
+                                                   : (int)read_failing_at(n, text, wanted, &has_failed));
+    }
+    (void)close(pipe_fds[1]);
+    ssize_t length = read(pipe_fds[0], said, sizeof(said) - 1);
+    (void)close(pipe_fds[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status))
+        return (enum reading_end)WEXITSTATUS(status);
+    said[length > 0 ? length : 0] = '\0';
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
+                   strcmp(said, "out of memory while a JSON text was parsed: the process ends itself\n") == 0
+               ? READING_ABORTED
+               : READING_WRONG;
+}
+
+/* Whichever allocation fails while a text is read: either that is said and nothing leaks, or the process has ended; never
+ * is a tree given that lacks something, nor does the parser come to grief in its own way. */
+static void test_reading_without_memory_is_an_error_or_the_end(void **state)
 {
     (void)state;
-    static const char text[] =
-        "{\"b\":[1.5,\"\\ufdd0x\",{\"c\":2}],\"a\":\"a text longer than the first piece of memory "
-        "that a buffer asks for, so that it has to grow\"}";
-    static const char duplicate[] = "{\"a\":1.5,\"b\":2.5,\"a\":3}";
+    static const struct {
+        const char *text;
+        enum json_problem problem;
+    } cases[] = {
+        {"{\"b\":[1.5,\"\\ufdd0x\",{\"c\":2}],\"a\":\"a text longer than the first piece of memory "
+         "that a buffer asks for, so that it has to grow\"}",
+         JSON_OK},
+        {"[\"\\u00e4\\u00f6\\u00fc\\u00e4\\u00f6\\u00fc\\u00e4\\u00f6\\u00fc\\u00e4\\u00f6\\u00fc\\u00e4\\u00f6\\u00fc\", 1.5]",
+         JSON_OK},
+        {"{\"a\":1.5,\"b\":2.5,\"a\":3}", JSON_DUPLICATE_KEY},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        unsigned counts[READING_WRONG] = {0};
+        enum reading_end end = READING_OUT_OF_MEMORY;
+        for (unsigned n = 1; end != READING_RIGHT; n++) {
+            bool has_failed = false;
+            end = read_apart(n, cases[i].text, cases[i].problem);
+            if (end >= READING_WRONG)
+                fail_msg("%s: allocation %u", cases[i].text, n);
+            counts[end]++;
+            /* Here again, where leaks are looked for. */
+            if (end != READING_ABORTED)
+                assert_int_equal(read_failing_at(n, cases[i].text, cases[i].problem, &has_failed), end);
+        }
+        assert_true(counts[READING_OUT_OF_MEMORY] > 0);
+        assert_true(counts[READING_ABORTED] > 3);
+    }
+}
+
+/* Whichever allocation fails, writing gives NULL, and nothing leaks. */
+static void test_writing_without_memory_is_an_error(void **state)
+{
+    (void)state;
+    json_t *json = read_text("{\"b\":[1.5,\"\\ufdd0x\",{\"c\":2}],\"a\":\"a text longer than the first piece of memory "
+                             "that a buffer asks for, so that it has to grow\"}");
     bool has_failed = true;
-    for (unsigned n = 1; has_failed; n++) {
-        json_t *json = NULL;
-        struct json_fault fault = {0};
-        allocation_fail_at(n);
-        int result = json_read(text, sizeof(text) - 1, &JSON_LIMITS_FOREIGN, &json, &fault);
-        has_failed = allocation_has_failed();
-        allocation_fail_at(0);
-        assert_int_equal(result, has_failed ? -1 : 0);
-        if (result < 0)
-            assert_int_equal(fault.problem, JSON_NO_MEMORY);
-        json_decref(json);
-    }
-    has_failed = true;
-    for (unsigned n = 1; has_failed; n++) {
-        json_t *json = NULL;
-        struct json_fault fault = {0};
-        allocation_fail_at(n);
-        assert_int_equal(json_read(duplicate, sizeof(duplicate) - 1, &JSON_LIMITS_FOREIGN, &json, &fault), -1);
-        has_failed = allocation_has_failed();
-        allocation_fail_at(0);
-        assert_int_equal(fault.problem, has_failed ? JSON_NO_MEMORY : JSON_DUPLICATE_KEY);
-    }
-    json_t *json = read_text(text);
-    has_failed = true;
     for (unsigned n = 1; has_failed; n++) {
         allocation_fail_at(n);
         char *written = json_write(json, true, NULL);
@@ -552,7 +610,8 @@ int main(void)
         cmocka_unit_test(test_paths),
         cmocka_unit_test(test_set_at),
         cmocka_unit_test(test_problem_codes),
-        cmocka_unit_test(test_every_failed_allocation_is_survived),
+        cmocka_unit_test(test_reading_without_memory_is_an_error_or_the_end),
+        cmocka_unit_test(test_writing_without_memory_is_an_error),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
