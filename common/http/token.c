@@ -53,6 +53,7 @@ struct token_account {
     struct token_source *served;        /* whose request is under way; NULL when it was freed meanwhile */
     struct token_grant_answer obtained; /* waits for its refresh token to be durable */
     int64_t requested_ms;
+    bool is_superseded; /* another refresh token became known while the request with the old one was under way */
     bool is_blocked;
     int64_t blocked_since_ms;
     struct error blocked_error;
@@ -117,26 +118,40 @@ static int request_token(struct token_account *account, struct token_source *sou
     return status;
 }
 
-static void fail_source(struct token_source *source, const struct error *err, int64_t now_ms)
+/* Who can be given the old token, which is good until its own end, is given it in the next turn instead. */
+static void tell_failure(struct token_source *source, const struct error *err, int64_t now_ms)
+{
+    if (!has_usable_token(source, now_ms))
+        tell(source, NULL, err);
+}
+
+/* `retry_after_ms`: what the endpoint asked for, -1 if nothing. */
+static void fail_source(struct token_source *source, const struct error *err, int64_t now_ms, int64_t retry_after_ms)
 {
     struct retry_decision decision;
 
     source->retry.attempts++;
-    decision = retry_decide(&ENDPOINT_RETRY, &source->retry, now_ms, -1, random_u32());
+    decision = retry_decide(&ENDPOINT_RETRY, &source->retry, now_ms, retry_after_ms, random_u32());
     source->not_before_ms = decision.at_ms;
     source->last_error = *err;
-    tell(source, NULL, err);
+    tell_failure(source, err, now_ms);
 }
 
-static void block(struct token_account *account, const struct error *err)
+static void block(struct token_account *account, const struct error *err, int64_t now_ms)
 {
     if (!account->is_blocked)
         log_error("token.blocked", LOG_TEXT("account", account->name), LOG_ERROR(err));
     account->is_blocked = true;
-    account->blocked_since_ms = clock_monotonic_ms();
+    account->blocked_since_ms = now_ms;
     account->blocked_error = *err;
     for (struct token_source *source = account->sources; source != NULL; source = source->next)
-        tell(source, NULL, err);
+        tell_failure(source, err, now_ms);
+}
+
+/* Blocked, and not yet time to look whether somebody mended it. */
+static bool is_resting(const struct token_account *account, int64_t now_ms)
+{
+    return account->is_blocked && now_ms - account->blocked_since_ms < BLOCKED_PROBE_MS;
 }
 
 static void take_turn(struct token_account *account)
@@ -201,7 +216,7 @@ static void on_saved(void *arg, bool is_saved)
         (void)error_set(&err, ERROR_TRANSIENT, "token.not_saved",
                         "the rotated refresh token could not be kept, so the token is not used yet");
         if (account->served != NULL)
-            fail_source(account->served, &err, clock_monotonic_ms());
+            fail_source(account->served, &err, clock_monotonic_ms(), -1);
         conclude(account);
         return;
     }
@@ -218,6 +233,24 @@ static void keep_refresh_token(struct token_account *account)
 {
     account->state = ACCOUNT_SAVING;
     account->save(account->save_arg, account->name, account->unsaved_refresh_token, on_saved, account);
+}
+
+/* There is no token, for the time being or until a person acts. */
+static void on_refusal(struct token_account *account, const struct http_response *response, const struct error *err)
+{
+    const int64_t now_ms = clock_monotonic_ms();
+    const int64_t retry_after_ms =
+        retry_after_parse(http_response_header(response, "Retry-After"), timestamp_to_ms(clock_now()));
+
+    if (err->class == ERROR_CONFIG && account->is_superseded) { /* it was the old refresh token that was refused */
+        if (account->served != NULL)
+            account->served->is_wanted = true;
+    } else if (err->class == ERROR_CONFIG) {
+        block(account, err, now_ms);
+    } else if (account->served != NULL) {
+        fail_source(account->served, err, now_ms, retry_after_ms);
+    }
+    conclude(account);
 }
 
 static void on_answer(void *arg, const struct http_response *response)
@@ -241,11 +274,7 @@ static void on_answer(void *arg, const struct http_response *response)
     metric_count(account->renewals, account->name, status == 0 ? "ok" : "failed", NULL, NULL);
     if (status < 0) {
         (void)error_wrap(&err, "token of account '%s'", account->name);
-        if (err.class == ERROR_CONFIG)
-            block(account, &err);
-        else if (account->served != NULL)
-            fail_source(account->served, &err, clock_monotonic_ms());
-        conclude(account);
+        on_refusal(account, response, &err);
         return;
     }
     if (account->grant == TOKEN_REFRESH_TOKEN && account->obtained.refresh_token != NULL &&
@@ -272,7 +301,7 @@ static void serve_source(struct token_source *source, int64_t now_ms)
     }
     if (source->first == NULL)
         return;
-    if (account->is_blocked && now_ms - account->blocked_since_ms < BLOCKED_PROBE_MS)
+    if (is_resting(account, now_ms))
         tell(source, NULL, &account->blocked_error);
     else if (now_ms < source->not_before_ms)
         tell(source, NULL, &source->last_error);
@@ -293,11 +322,12 @@ static void start_request(struct token_account *account, struct token_source *so
         return;
     }
     account->state = ACCOUNT_REQUESTING;
+    account->is_superseded = false;
     if (request_token(account, source, &err) == 0)
         return;
     account->state = ACCOUNT_IDLE;
     account->served = NULL;
-    fail_source(source, &err, now_ms);
+    fail_source(source, &err, now_ms, -1);
 }
 
 static void on_turn(void *arg)
@@ -308,7 +338,8 @@ static void on_turn(void *arg)
     for (struct token_source *source = account->sources; source != NULL; source = source->next)
         serve_source(source, now_ms);
     for (struct token_source *source = account->sources; source != NULL; source = source->next) {
-        if (account->state == ACCOUNT_IDLE && source->is_wanted && now_ms >= source->not_before_ms)
+        if (account->state == ACCOUNT_IDLE && source->is_wanted && now_ms >= source->not_before_ms &&
+            !is_resting(account, now_ms))
             start_request(account, source, now_ms);
     }
 }
@@ -428,6 +459,7 @@ int token_account_set_refresh_token(struct token_account *account, const char *r
 
     if (copy == NULL)
         return -1;
+    account->is_superseded |= !text_equal(account->refresh_token, refresh_token);
     token_secret_free(account->refresh_token);
     account->refresh_token = copy;
     account->is_blocked = false;

@@ -103,6 +103,14 @@ class HttpDriver:
             self._answers[line["number"]] = line
         return self._answers[number]
 
+    def unanswered(self, numbers: Sequence[int]) -> list[int]:
+        """Those of the questions that have no answer yet. Later questions that were answered prove that it is due."""
+        while not self._lines.empty():
+            line = self._lines.get()
+            assert line is not None, f"the driver has ended:\n{self.log}"
+            self._answers[line["number"]] = line
+        return [number for number in numbers if number not in self._answers]
+
     def send(self, method: str, url: str, **more: Any) -> dict[str, Any]:
         return self.answer(self.tell("send", method=method, url=url, **more))
 
