@@ -29,7 +29,7 @@ const struct option_spec REGISTER_OPTIONS[] = {
 const size_t REGISTER_OPTION_COUNT = ARRAY_LENGTH(REGISTER_OPTIONS);
 
 struct registration {
-    const struct exchange *exchange;
+    const struct api *api;
     struct register_request request;
     FILE *out;
     void (*on_done)(void *arg, const struct error *err);
@@ -304,10 +304,10 @@ static json_t *body_of(struct registration *registration, const struct http_resp
 
 /* `path` after the registration's URL. Ends the run when it cannot be sent. */
 static void request(struct registration *registration, enum http_method method, const char *path, const char *body,
-                    exchange_callback on_response)
+                    api_callback on_response)
 {
     char *url = text_format("%s%s", registration->url, path);
-    struct exchange_request wanted = {
+    struct api_request wanted = {
         .method = method, .url = url, .body = body, .body_length = body == NULL ? 0 : strlen(body)};
     char correlation_id[UUID_TEXT_SIZE], request_id[UUID_TEXT_SIZE];
     uint8_t random[32];
@@ -318,12 +318,12 @@ static void request(struct registration *registration, enum http_method method, 
         return;
     }
     random_fill(random, sizeof(random));
-    exchange_request_header(&wanted, "Accept", "application/json");
-    exchange_request_header(&wanted, "MS-CorrelationId", uuid_from_random(random, correlation_id));
-    exchange_request_header(&wanted, "MS-RequestId", uuid_from_random(random + 16, request_id));
+    api_request_header(&wanted, "Accept", "application/json");
+    api_request_header(&wanted, "MS-CorrelationId", uuid_from_random(random, correlation_id));
+    api_request_header(&wanted, "MS-RequestId", uuid_from_random(random + 16, request_id));
     if (body != NULL)
-        exchange_request_header(&wanted, "Content-Type", "application/json");
-    if (exchange_send(registration->exchange, &wanted, on_response, registration, &err) < 0)
+        api_request_header(&wanted, "Content-Type", "application/json");
+    if (api_send(registration->api, &wanted, on_response, registration, &err) < 0)
         finish(registration, &err);
     free(url);
 }
@@ -551,7 +551,7 @@ static void on_timer(void *arg)
         begin(registration);
 }
 
-int register_start(struct loop *loop, const struct exchange *exchange, const char *base_url,
+int register_start(struct loop *loop, const struct api *api, const char *base_url,
                    const struct register_request *wanted, FILE *out,
                    void (*on_done)(void *arg, const struct error *err), void *arg,
                    struct registration **ret_registration, struct error *err)
@@ -560,7 +560,7 @@ int register_start(struct loop *loop, const struct exchange *exchange, const cha
 
     if (registration == NULL)
         return error_no_memory(err);
-    registration->exchange = exchange;
+    registration->api = api;
     registration->request = *wanted;
     registration->out = out;
     registration->on_done = on_done;

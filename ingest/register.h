@@ -19,7 +19,7 @@
 #include "common/base/error.h"
 #include "common/runtime/command_line.h"
 #include "common/runtime/loop.h"
-#include "common/systems/exchange.h"
+#include "common/systems/api.h"
 
 enum register_action { REGISTER_SHOW, REGISTER_EVENTS, REGISTER_CREATE, REGISTER_TEST };
 
@@ -51,7 +51,7 @@ int register_plan(const struct register_request *request, const json_t *current,
 struct registration;
 
 /* `base_url`: of the registration API's host. `on_done` comes once, never from inside; `err` is NULL on success. */
-int register_start(struct loop *loop, const struct exchange *exchange, const char *base_url,
+int register_start(struct loop *loop, const struct api *api, const char *base_url,
                    const struct register_request *request, FILE *out,
                    void (*on_done)(void *arg, const struct error *err), void *arg,
                    struct registration **ret_registration, struct error *err) TANDEM_MUST_CHECK;

@@ -7,9 +7,9 @@
 #include "common/base/text.h"
 #include "common/messages/record.h"
 #include "common/systems/answer.h"
+#include "common/systems/api.h"
 #include "common/systems/dynamics365_lookup.h"
 #include "common/systems/dynamics365_record.h"
-#include "common/systems/exchange.h"
 
 struct dynamics_365 {
     struct system system;
@@ -17,7 +17,7 @@ struct dynamics_365 {
     struct http_client *client;
     struct token_account *account;
     struct token_source *tokens;
-    struct exchange exchange;
+    struct api api;
     char *base_url;               /* …/api/data/v9.2 */
     char user_id[UUID_TEXT_SIZE]; /* our application user; "" until WhoAmI answered */
     struct dynamics_memory memory;
@@ -139,35 +139,35 @@ static bool is_success(const struct http_response *response)
 
 static int request(struct operation *operation, enum http_method method, const char *path, const char *body,
                    size_t body_length, const char *precondition_name, const char *precondition, const char *prefer,
-                   exchange_callback on_response, struct error *err)
+                   api_callback on_response, struct error *err)
 {
     const struct dynamics_365 *dynamics = operation->dynamics;
     char *url = text_format("%s/%s", dynamics->base_url, path);
-    struct exchange_request out = {.method = method,
-                                   .url = url,
-                                   .body = body,
-                                   .body_length = body_length,
-                                   .may_send = operation->write.may_send,
-                                   .may_send_arg = operation->write.may_send_arg};
+    struct api_request out = {.method = method,
+                              .url = url,
+                              .body = body,
+                              .body_length = body_length,
+                              .may_send = operation->write.may_send,
+                              .may_send_arg = operation->write.may_send_arg};
     int status;
 
     if (url == NULL)
         return error_no_memory(err);
-    exchange_request_header(&out, "Accept", "application/json");
-    exchange_request_header(&out, "OData-Version", "4.0");
-    exchange_request_header(&out, "OData-MaxVersion", "4.0");
+    api_request_header(&out, "Accept", "application/json");
+    api_request_header(&out, "OData-Version", "4.0");
+    api_request_header(&out, "OData-MaxVersion", "4.0");
     if (body != NULL)
-        exchange_request_header(&out, "Content-Type", "application/json; charset=utf-8");
-    exchange_request_header(&out, "Prefer", prefer);
+        api_request_header(&out, "Content-Type", "application/json; charset=utf-8");
+    api_request_header(&out, "Prefer", prefer);
     if (precondition_name != NULL)
-        exchange_request_header(&out, precondition_name, precondition);
+        api_request_header(&out, precondition_name, precondition);
     operation->calls++;
-    status = exchange_send(&dynamics->exchange, &out, on_response, operation, err);
+    status = api_send(&dynamics->api, &out, on_response, operation, err);
     free(url);
     return status;
 }
 
-static int get(struct operation *operation, const char *path, exchange_callback on_response, struct error *err)
+static int get(struct operation *operation, const char *path, api_callback on_response, struct error *err)
 {
     return request(operation, HTTP_GET, path, NULL, 0, NULL, NULL, NULL, on_response, err);
 }
@@ -496,7 +496,7 @@ static void on_written(void *arg, const struct http_response *response, const st
 
 /* Changes or creates the record; the answer shows the columns. Frees `body`. */
 static int patch_record(struct operation *operation, char *body, size_t length, const struct config_list *columns,
-                        const char *precondition_name, const char *precondition, exchange_callback on_response,
+                        const char *precondition_name, const char *precondition, api_callback on_response,
                         struct error *err)
 {
     char *record = dynamics_path(operation->entity, operation->record_id, operation->write.decision->create_key);
@@ -765,7 +765,7 @@ int dynamics_365_new(struct loop *loop, const struct dynamics_365_settings *sett
         dynamics_free(&dynamics->system);
         return error_wrap(err, "dynamics 365");
     }
-    dynamics->exchange = (struct exchange){.client = dynamics->client, .tokens = dynamics->tokens};
+    dynamics->api = (struct api){.client = dynamics->client, .tokens = dynamics->tokens};
     *ret_system = &dynamics->system;
     return 0;
 }

@@ -57,7 +57,7 @@ struct partner_center {
     struct http_client *client;
     struct token_account *account;
     struct token_source *tokens, *registration_tokens;
-    struct exchange exchange, registration;
+    struct api api, registration;
     json_t *engagements; /* related referral id -> engagement id */
     char *base_url;      /* …/v1.0/engagements/referrals */
 };
@@ -151,18 +151,18 @@ static void fail_locally(struct operation *operation, enum system_result result,
     answer(operation, &failed);
 }
 
-static int send_request(struct operation *operation, struct exchange_request *request, exchange_callback on_response,
+static int send_request(struct operation *operation, struct api_request *request, api_callback on_response,
                         struct error *err)
 {
     uint8_t random[16];
     char request_id[UUID_TEXT_SIZE];
 
     random_fill(random, sizeof(random));
-    exchange_request_header(request, "Accept", "application/json");
-    exchange_request_header(request, "Content-Type", "application/json");
-    exchange_request_header(request, "client-request-id", uuid_from_random(random, request_id));
+    api_request_header(request, "Accept", "application/json");
+    api_request_header(request, "Content-Type", "application/json");
+    api_request_header(request, "client-request-id", uuid_from_random(random, request_id));
     operation->calls++;
-    return exchange_send(&operation->center->exchange, request, on_response, operation, err);
+    return api_send(&operation->center->api, request, on_response, operation, err);
 }
 
 /* -- reading ------------------------------------------------------------------------------------------------------- */
@@ -247,7 +247,7 @@ static int list_engagement(struct operation *operation, const char *next_query, 
     char *url = next_query != NULL ? text_format("%s?%s", center->base_url, next_query)
                                    : text_format("%s?$filter=engagementId%%20eq%%20%s%s%s", center->base_url, quote,
                                                  operation->engagement_id, quote);
-    struct exchange_request request = {.method = HTTP_GET, .url = url};
+    struct api_request request = {.method = HTTP_GET, .url = url};
     int status;
 
     if (url == NULL)
@@ -384,7 +384,7 @@ static struct operation *operation_new(struct partner_center *center, const char
 static int get_referral(struct operation *operation, struct error *err)
 {
     char *url = text_format("%s/%s", operation->center->base_url, operation->record_id);
-    struct exchange_request request = {.method = HTTP_GET, .url = url};
+    struct api_request request = {.method = HTTP_GET, .url = url};
     int status;
 
     if (url == NULL)
@@ -454,7 +454,7 @@ static void on_patched(void *arg, const struct http_response *response, const st
 static int send_patch(struct operation *operation, struct error *err)
 {
     const struct decision *decision = operation->write.decision;
-    struct exchange_request request = {
+    struct api_request request = {
         .method = HTTP_PATCH, .may_send = operation->write.may_send, .may_send_arg = operation->write.may_send_arg};
     char *url = text_format("%s/%s", operation->center->base_url, operation->record_id);
     char *body = NULL;
@@ -470,8 +470,8 @@ static int send_patch(struct operation *operation, struct error *err)
         goto out;
     request.url = url;
     request.body = body;
-    exchange_request_header(&request, "If-Match", decision->expected_etag);
-    exchange_request_header(&request, "Prefer", "return=representation");
+    api_request_header(&request, "If-Match", decision->expected_etag);
+    api_request_header(&request, "Prefer", "return=representation");
     status = send_request(operation, &request, on_patched, err);
 out:
     free(url);
@@ -612,8 +612,8 @@ int partner_center_new(struct loop *loop, const struct partner_center_settings *
         partner_center_free(&center->system);
         return error_wrap(err, "partner center");
     }
-    center->exchange = (struct exchange){.client = center->client, .tokens = center->tokens};
-    center->registration = (struct exchange){.client = center->client, .tokens = center->registration_tokens};
+    center->api = (struct api){.client = center->client, .tokens = center->tokens};
+    center->registration = (struct api){.client = center->client, .tokens = center->registration_tokens};
     *ret_system = &center->system;
     return 0;
 }
@@ -623,7 +623,7 @@ int partner_center_set_refresh_token(struct system *system, const char *refresh_
     return token_account_set_refresh_token(((struct partner_center *)system)->account, refresh_token);
 }
 
-const struct exchange *partner_center_registration(struct system *system)
+const struct api *partner_center_registration(struct system *system)
 {
     return &((struct partner_center *)system)->registration;
 }

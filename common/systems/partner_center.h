@@ -8,7 +8,7 @@
 #include "common/http/token.h"
 #include "common/runtime/config.h"
 #include "common/runtime/loop.h"
-#include "common/systems/exchange.h"
+#include "common/systems/api.h"
 #include "common/systems/system.h"
 
 struct partner_center_settings {
@@ -37,6 +37,6 @@ int partner_center_new(struct loop *loop, const struct partner_center_settings *
 /* A newer refresh token became known. */
 int partner_center_set_refresh_token(struct system *system, const char *refresh_token) TANDEM_MUST_CHECK;
 /* For the registration of webhooks: requests with a token of the registration audience. Borrowed. */
-const struct exchange *partner_center_registration(struct system *system);
+const struct api *partner_center_registration(struct system *system);
 
 #endif

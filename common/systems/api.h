@@ -2,8 +2,8 @@
  *
  * Stands between the HTTP client and the systems; knows neither their paths nor their errors. Loop thread only; the
  * callback comes exactly once for every call that returned 0, never from inside it. */
-#ifndef TANDEM_SYSTEMS_EXCHANGE_H
-#define TANDEM_SYSTEMS_EXCHANGE_H
+#ifndef TANDEM_SYSTEMS_API_H
+#define TANDEM_SYSTEMS_API_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,17 +12,18 @@
 #include "common/http/client.h"
 #include "common/http/token.h"
 
-enum { EXCHANGE_HEADERS_MAX = 12 };
+enum { API_HEADERS_MAX = 12 };
 
-struct exchange {
+/* An API that takes bearer tokens: who carries its requests, and what signs them in. */
+struct api {
     struct http_client *client;  /* borrowed */
     struct token_source *tokens; /* borrowed */
 };
 
-struct exchange_request {
+struct api_request {
     enum http_method method;
     const char *url;
-    struct http_header headers[EXCHANGE_HEADERS_MAX]; /* beside Authorization */
+    struct http_header headers[API_HEADERS_MAX]; /* beside Authorization */
     size_t header_count;
     const char *body; /* NULL: none */
     size_t body_length;
@@ -31,11 +32,11 @@ struct exchange_request {
 };
 
 /* `response` is NULL when no token could be had; `err` then says why (ERROR_CONFIG: a person must act). */
-typedef void (*exchange_callback)(void *arg, const struct http_response *response, const struct error *err);
+typedef void (*api_callback)(void *arg, const struct http_response *response, const struct error *err);
 
-void exchange_request_header(struct exchange_request *request, const char *name, const char *value);
+void api_request_header(struct api_request *request, const char *name, const char *value);
 /* Everything in `request` is copied. */
-int exchange_send(const struct exchange *exchange, const struct exchange_request *request, exchange_callback on_done,
-                  void *arg, struct error *err) TANDEM_MUST_CHECK;
+int api_send(const struct api *api, const struct api_request *request, api_callback on_done, void *arg,
+             struct error *err) TANDEM_MUST_CHECK;
 
 #endif

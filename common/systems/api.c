@@ -1,4 +1,4 @@
-#include "common/systems/exchange.h"
+#include "common/systems/api.h"
 
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -7,10 +7,10 @@
 #include "common/base/text.h"
 
 struct call {
-    struct exchange exchange;
+    struct api api;
     enum http_method method;
     char *url;
-    struct http_header headers[EXCHANGE_HEADERS_MAX + 1]; /* names are literals, values owned */
+    struct http_header headers[API_HEADERS_MAX + 1]; /* names are literals, values owned */
     size_t header_count;
     char *body;
     size_t body_length;
@@ -18,7 +18,7 @@ struct call {
     void *may_send_arg;
     char *token; /* the one last tried */
     bool was_renewed;
-    exchange_callback on_done;
+    api_callback on_done;
     void *arg;
 };
 
@@ -62,9 +62,9 @@ static void on_response(void *arg, const struct http_response *response)
 
     if (response->result == HTTP_ANSWERED && response->status == 401 && !call->was_renewed) {
         call->was_renewed = true;
-        token_reject(call->exchange.tokens, call->token);
+        token_reject(call->api.tokens, call->token);
         forget_token(call);
-        if (token_get(call->exchange.tokens, on_token, call) == 0)
+        if (token_get(call->api.tokens, on_token, call) == 0)
             return;
     }
     finish(call, response, NULL);
@@ -72,7 +72,7 @@ static void on_response(void *arg, const struct http_response *response)
 
 static int send_with(struct call *call, const char *token, struct error *err)
 {
-    struct http_header headers[EXCHANGE_HEADERS_MAX + 1];
+    struct http_header headers[API_HEADERS_MAX + 1];
     char *authorization = text_format("Bearer %s", token);
     struct http_request request = {
         .method = call->method,
@@ -92,7 +92,7 @@ static int send_with(struct call *call, const char *token, struct error *err)
     }
     memcpy(headers, call->headers, call->header_count * sizeof(headers[0]));
     headers[call->header_count] = (struct http_header){.name = "Authorization", .value = authorization};
-    status = http_send(call->exchange.client, &request, on_response, call, err);
+    status = http_send(call->api.client, &request, on_response, call, err);
     OPENSSL_cleanse(authorization, strlen(authorization));
     free(authorization);
     return status;
@@ -109,13 +109,13 @@ static void on_token(void *arg, const char *token, const struct error *err)
         finish(call, NULL, &send_error);
 }
 
-void exchange_request_header(struct exchange_request *request, const char *name, const char *value)
+void api_request_header(struct api_request *request, const char *name, const char *value)
 {
-    if (value != NULL && request->header_count < EXCHANGE_HEADERS_MAX)
+    if (value != NULL && request->header_count < API_HEADERS_MAX)
         request->headers[request->header_count++] = (struct http_header){.name = name, .value = value};
 }
 
-static int copy_request(struct call *call, const struct exchange_request *request)
+static int copy_request(struct call *call, const struct api_request *request)
 {
     call->method = request->method;
     call->may_send = request->may_send;
@@ -138,17 +138,17 @@ static int copy_request(struct call *call, const struct exchange_request *reques
     return 0;
 }
 
-int exchange_send(const struct exchange *exchange, const struct exchange_request *request, exchange_callback on_done,
-                  void *arg, struct error *err)
+int api_send(const struct api *api, const struct api_request *request, api_callback on_done, void *arg,
+             struct error *err)
 {
     struct call *call = calloc(1, sizeof(*call));
 
     if (call == NULL)
         return error_no_memory(err);
-    call->exchange = *exchange;
+    call->api = *api;
     call->on_done = on_done;
     call->arg = arg;
-    if (copy_request(call, request) < 0 || token_get(exchange->tokens, on_token, call) < 0) {
+    if (copy_request(call, request) < 0 || token_get(api->tokens, on_token, call) < 0) {
         call_free(call);
         return error_no_memory(err);
     }
