@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
@@ -105,7 +106,11 @@ class Demo:
     # waiting
 
     def events(self) -> int:
-        return len(self.decisions())
+        """How many decisions there are so far, `none` too, by the mapper's own count: cheaper than to read the topic."""
+        [_ingest, mapper, _pusher] = self.stack.programs
+        with urllib.request.urlopen(f"{self.stack.admin_address(mapper)}/metrics", timeout=DEADLINE) as response:
+            lines = response.read().decode().splitlines()
+        return sum(int(float(line.rsplit(" ", 1)[1])) for line in lines if line.startswith("tandem_mapper_decisions_total{"))
 
     def decisions(self, deal: str | None = None) -> list[dict[str, Any]]:
         found = [json.loads(record.value or b"null") for record in self.stack.topics.read("decisions")]

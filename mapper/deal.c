@@ -130,19 +130,6 @@ static int compare_versions(const char *a, const char *b)
     return strcmp(a, b) == 0 ? 0 : 1;
 }
 
-/* SHA-256 of the document's canonical text: tells other content of the same version. */
-static int digest_of(const json_t *document, char out[static SHA256_HEX_SIZE], struct error *err)
-{
-    size_t length;
-    char *canonical = json_write(json_object_get(document, "body"), true, &length);
-
-    if (canonical == NULL)
-        return error_no_memory(err);
-    sha256_hex(canonical, length, out);
-    free(canonical);
-    return 0;
-}
-
 static enum deal_news judge(const json_t *known, const json_t *document, const char *digest)
 {
     const char *old_version = json_text_of(known, "version");
@@ -196,6 +183,27 @@ static int take_values(json_t *values, const struct rules *rules, enum side side
     return 0;
 }
 
+/* SHA-256 of what the rules read in the document: tells other content of the same version. The rest may differ between a
+ * write's answer and a reading of the same version (annotations, attributes nobody asked for). */
+static int digest_of(const struct rules *rules, enum side side, const json_t *document,
+                     char out[static SHA256_HEX_SIZE], struct error *err)
+{
+    json_auto_t *values = json_object();
+    size_t length;
+    char *canonical;
+
+    if (values == NULL)
+        return error_no_memory(err);
+    if (take_values(values, rules, side, document, err) < 0)
+        return -1;
+    canonical = json_write(values, true, &length);
+    if (canonical == NULL)
+        return error_no_memory(err);
+    sha256_hex(canonical, length, out);
+    free(canonical);
+    return 0;
+}
+
 json_t *deal_values_of(const struct rules *rules, enum side side, const json_t *documents)
 {
     json_t *values = json_object();
@@ -246,7 +254,7 @@ int deal_see(struct deal *deal, const struct rules *rules, enum side side, const
 
         if (id == NULL || json_object_get(document, "body") == NULL)
             continue;
-        if (digest_of(document, digest, err) < 0)
+        if (digest_of(rules, side, document, digest, err) < 0)
             return -1;
         one = judge(json_object_get(known_documents, id), document, digest);
         if (one > news)

@@ -90,6 +90,20 @@ static void test_same_version_with_other_content_is_newer(void **state)
     scene_end(&scene);
 }
 
+/* What the rules do not read is no content either: a write's answer and a reading differ in annotations. */
+static void test_same_version_with_other_annotations_is_the_same(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, DEAL_RULES, REFERRAL);
+    json_t *answer = json_pack("{s:s, s:s}", "name", "five", "@odata.context", "$metadata#opportunities/$entity");
+    assert_int_equal(see(&scene, SIDE_CRM, versioned("5", "five")), DEAL_NEWER);
+    assert_int_equal(
+        see(&scene, SIDE_CRM, json_pack("[o]", record_document("crm", CRM_RECORD, "5", NULL, NULL, answer))),
+        DEAL_SAME);
+    scene_end(&scene);
+}
+
 /* A document without a version cannot be older. */
 static void test_document_without_version_is_newer(void **state)
 {
@@ -205,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_versions_compare_as_numbers),
         cmocka_unit_test(test_versions_compare_as_times),
         cmocka_unit_test(test_same_version_with_other_content_is_newer),
+        cmocka_unit_test(test_same_version_with_other_annotations_is_the_same),
         cmocka_unit_test(test_document_without_version_is_newer),
         cmocka_unit_test(test_documents_are_judged_one_by_one),
         cmocka_unit_test(test_other_partners_referral_is_not_read),
