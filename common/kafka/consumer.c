@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/kafka/committed.h"
+#include "common/kafka/lag.h"
 #include "common/kafka/native.h"
 #include "common/kafka/offsets.h"
 #include "common/kafka/queue.h"
@@ -12,6 +13,7 @@
 
 enum {
     TICK_MS_MAX = 500,
+    MS_PER_SECOND = 1000,
     REVOKE_COMMIT_MS = 1000 /* the loop waits so long for the last commit before the partitions go to another */
 };
 
@@ -39,6 +41,7 @@ struct consumer {
     struct loop_timer *tick;
     struct partition *partitions;
     size_t partition_count;
+    struct lag *lag;
     struct committed_lookup *lookup; /* partitions were given to us, their offsets are being asked for */
     bool is_assigned;
     bool is_paused; /* all of them, by the owner */
@@ -53,6 +56,7 @@ struct consumer {
     struct metric *consumed_metric;
     struct series *rebalance_series;
     struct series *unfinished_series;
+    struct series *oldest_series;
 };
 
 /* --- Partitions --------------------------------------------------------------------------------------------------- */
@@ -281,6 +285,7 @@ static void on_starts_found(void *arg, const rd_kafka_topic_partition_list_t *st
         return;
     }
     consumer->is_assigned = true;
+    lag_watch(consumer->lag, starts);
     /* A new generation has just let us in. */
     consumer->is_doubtful = false;
     regulate_all(consumer);
@@ -317,6 +322,7 @@ static void give_up_partitions(struct consumer *consumer, bool is_lost)
     consumer->partitions = NULL;
     consumer->partition_count = 0;
     consumer->is_assigned = false;
+    lag_watch(consumer->lag, NULL);
     rd_kafka_assign(consumer->client, NULL);
     for (size_t k = 0; consumer->callbacks.on_revoked && k < count; k++)
         consumer->callbacks.on_revoked(consumer->arg, partitions[k].topic, partitions[k].number);
@@ -379,7 +385,7 @@ static void hand_out(struct consumer *consumer, const rd_kafka_message_t *native
     /* A message that was handed out already may come again after a fetch was repeated. */
     if (!partition || message.offset <= partition->last_offset)
         return;
-    if (offsets_begin(partition->offsets, message.offset) < 0) {
+    if (offsets_begin(partition->offsets, message.offset, message.timestamp_ms) < 0) {
         (void)error_no_memory(&err);
         fail(consumer, &err);
         return;
@@ -436,6 +442,22 @@ static bool serve(void *arg)
     return true;
 }
 
+/* How long ago the oldest message that was handed out and is not finished was written; 0: there is none. */
+static int64_t oldest_seconds(const struct consumer *consumer)
+{
+    int64_t now_ms = timestamp_to_ms(clock_now());
+    int64_t oldest_ms = now_ms;
+
+    for (size_t k = 0; k < consumer->partition_count; k++) {
+        int64_t offset;
+        int64_t written_ms;
+
+        if (offsets_first_unfinished(consumer->partitions[k].offsets, &offset, &written_ms) && written_ms < oldest_ms)
+            oldest_ms = written_ms;
+    }
+    return (now_ms - oldest_ms) / MS_PER_SECOND;
+}
+
 static void on_tick(void *arg)
 {
     struct consumer *consumer = arg;
@@ -448,9 +470,25 @@ static void on_tick(void *arg)
         commit_soon(consumer);
     }
     metric_set(consumer->unfinished_series, (int64_t)consumer_unfinished(consumer));
+    metric_set(consumer->oldest_series, oldest_seconds(consumer));
     /* Polling also tells librdkafka that we are alive (max.poll.interval.ms). */
     queue_watch_wake(consumer->watch);
     loop_timer_set(consumer->tick, tick_ms);
+}
+
+/* lag_unfinished_callback. */
+static int64_t first_unfinished(void *arg, const char *topic, int32_t number)
+{
+    const struct consumer *consumer = arg;
+    const struct partition *partition = find_partition(consumer, topic, number);
+    int64_t offset;
+    int64_t written_ms;
+
+    if (!partition)
+        return -1;
+    if (offsets_first_unfinished(partition->offsets, &offset, &written_ms))
+        return offset;
+    return lag_position(consumer->client, topic, number, partition->resume_from > 0 ? partition->resume_from : 0);
 }
 
 /* --- The interface ------------------------------------------------------------------------------------------------ */
@@ -502,6 +540,10 @@ int consumer_new(struct loop *loop, const struct kafka_settings *settings, const
     consumer->unfinished_series = metrics_series(metrics_declare(METRIC_GAUGE, "tandem_kafka_unfinished", "group",
                                                                  "Messages handed out whose work is not done."),
                                                  (const char *const[]){options->group, NULL});
+    consumer->oldest_series =
+        metrics_series(metrics_declare(METRIC_GAUGE, "tandem_kafka_oldest_unfinished_seconds", "group",
+                                       "Age of the oldest message handed out whose work is not done; 0: none."),
+                       (const char *const[]){options->group, NULL});
     consumer->group_id = kafka_topic_name(settings, options->group);
     consumer->tick = loop_timer_new(loop, on_tick, consumer);
     if (!consumer->group_id || !consumer->tick) {
@@ -513,7 +555,8 @@ int consumer_new(struct loop *loop, const struct kafka_settings *settings, const
         goto out;
     rd_kafka_poll_set_consumer(consumer->client);
     consumer->queue = rd_kafka_queue_get_consumer(consumer->client);
-    if (queue_watch_new(loop, consumer->queue, serve, consumer, &consumer->watch, err) < 0 ||
+    if (lag_new(loop, consumer->client, options->group, first_unfinished, consumer, &consumer->lag, err) < 0 ||
+        queue_watch_new(loop, consumer->queue, serve, consumer, &consumer->watch, err) < 0 ||
         subscribe(consumer, options->topics, err) < 0)
         goto out;
     on_tick(consumer);
@@ -591,6 +634,7 @@ void consumer_free(struct consumer *consumer, int64_t close_ms)
     end_lookup(consumer);
     if (consumer->client && consumer->watch)
         leave(consumer, close_ms);
+    lag_free(consumer->lag);
     queue_watch_free(consumer->watch);
     if (consumer->queue)
         rd_kafka_queue_destroy(consumer->queue);

@@ -6,6 +6,7 @@ enum { OFFSETS_FIRST_CAPACITY = 64 };
 
 struct offset_entry {
     int64_t offset;
+    int64_t written_ms;
     bool is_finished;
 };
 
@@ -63,11 +64,11 @@ static int grow(struct offsets *offsets)
     return 0;
 }
 
-int offsets_begin(struct offsets *offsets, int64_t offset)
+int offsets_begin(struct offsets *offsets, int64_t offset, int64_t written_ms)
 {
     if (offsets->count == offsets->capacity && grow(offsets) < 0)
         return -1;
-    *entry_at(offsets, offsets->count) = (struct offset_entry){.offset = offset};
+    *entry_at(offsets, offsets->count) = (struct offset_entry){.offset = offset, .written_ms = written_ms};
     offsets->count++;
     offsets->unfinished++;
     return 0;
@@ -121,4 +122,13 @@ void offsets_committed(struct offsets *offsets, int64_t offset)
 size_t offsets_unfinished(const struct offsets *offsets)
 {
     return offsets->unfinished;
+}
+
+bool offsets_first_unfinished(const struct offsets *offsets, int64_t *ret_offset, int64_t *ret_written_ms)
+{
+    if (offsets->count == 0)
+        return false;
+    *ret_offset = entry_at(offsets, 0)->offset;
+    *ret_written_ms = entry_at(offsets, 0)->written_ms;
+    return true;
 }

@@ -97,6 +97,7 @@ static void finish_revoke(struct transaction_worker *worker)
     worker->is_lost = false;
     worker->is_restored = false;
     transaction_inputs_free(worker);
+    lag_watch(worker->lag, NULL);
     rd_kafka_assign(worker->consumer, NULL);
     if (count > 0)
         worker->callbacks.on_revoked(worker->arg, numbers, count);
@@ -275,6 +276,7 @@ static void on_starts_found(void *arg, const rd_kafka_topic_partition_list_t *st
     rd_kafka_assign(worker->consumer, starts);
     /* Membership goes on while the owner restores, but nothing is read. */
     transaction_inputs_pause(worker, true);
+    lag_watch(worker->lag, starts);
     log_info("kafka.assigned", LOG_TEXT("group", worker->group_id), LOG_INTEGER("partitions", count));
     worker->callbacks.on_assigned(worker->arg, numbers, count);
 out:
@@ -418,9 +420,26 @@ static void on_tick(void *arg)
     loop_timer_set(worker->tick, TICK_MS);
 }
 
+/* lag_unfinished_callback. After a commit everything that was handed out is finished, and what librdkafka went past since
+ * is control records; what was handed out in an open or an aborted transaction is not. */
+static int64_t first_unfinished(void *arg, const char *topic, int32_t number)
+{
+    const struct transaction_worker *worker = arg;
+    const struct input *input = transaction_input_find(worker, topic, number);
+    int64_t committed;
+
+    if (!input)
+        return -1;
+    committed = input->committed > 0 ? input->committed : 0;
+    if (worker->state != IDLE || worker->aborts_in_row > 0)
+        return committed;
+    return lag_position(worker->consumer, topic, number, committed);
+}
+
 /* --- The interface ------------------------------------------------------------------------------------------------ */
 
-static int make_consumer(struct transaction_worker *worker, const char *const *topics, struct error *err)
+static int make_consumer(struct transaction_worker *worker, const char *group, const char *const *topics,
+                         struct error *err)
 {
     rd_kafka_topic_partition_list_t *list;
     rd_kafka_resp_err_t code;
@@ -430,7 +449,8 @@ static int make_consumer(struct transaction_worker *worker, const char *const *t
         return -1;
     rd_kafka_poll_set_consumer(worker->consumer);
     worker->consumer_queue = rd_kafka_queue_get_consumer(worker->consumer);
-    if (queue_watch_new(worker->loop, worker->consumer_queue, serve_consumer, worker, &worker->consumer_watch, err) < 0)
+    if (lag_new(worker->loop, worker->consumer, group, first_unfinished, worker, &worker->lag, err) < 0 ||
+        queue_watch_new(worker->loop, worker->consumer_queue, serve_consumer, worker, &worker->consumer_watch, err) < 0)
         return -1;
     list = rd_kafka_topic_partition_list_new(2);
     for (; topics[worker->input_topic_count]; worker->input_topic_count++) {
@@ -493,7 +513,7 @@ int transaction_worker_new(struct loop *loop, const struct kafka_settings *setti
     }
     if (blocking_new(loop, &worker->blocking, err) < 0 ||
         transaction_outputs_make(worker, options->output_topics, err) < 0 ||
-        make_consumer(worker, options->input_topics, err) < 0)
+        make_consumer(worker, options->group, options->input_topics, err) < 0)
         goto out;
     start_producer(worker);
     on_tick(worker);
@@ -600,6 +620,7 @@ void transaction_worker_free(struct transaction_worker *worker)
     loop_timer_free(worker->pause);
     loop_timer_free(worker->tick);
     end_lookup(worker);
+    lag_free(worker->lag);
     drop_job_offsets(worker);
     queue_watch_free(worker->consumer_watch);
     release_producer_watch(worker);

@@ -13,6 +13,7 @@
 
 #include "common/kafka/blocking.h"
 #include "common/kafka/committed.h"
+#include "common/kafka/lag.h"
 #include "common/kafka/native.h"
 #include "common/kafka/queue.h"
 #include "common/kafka/transaction.h"
@@ -68,6 +69,7 @@ struct transaction_worker {
     size_t input_count;
     size_t input_topic_count;
     struct committed_lookup *lookup;
+    struct lag *lag;
     bool is_restored;   /* the owner has loaded the state of all inputs */
     bool has_to_revoke; /* once the transaction is over */
     bool is_lost;       /* and its offsets could not be committed any more */

@@ -24,7 +24,7 @@ static int tear_down(void **state)
 static void begin(struct offsets *offsets, int64_t first, int64_t last)
 {
     for (int64_t offset = first; offset <= last; offset++)
-        assert_int_equal(offsets_begin(offsets, offset), 0);
+        assert_int_equal(offsets_begin(offsets, offset, 0), 0);
 }
 
 /* Nothing was delivered, so nothing may be committed. */
@@ -98,6 +98,28 @@ static void test_unknown_and_repeated_ends_are_ignored(void **state)
     assert_int_equal(offsets_to_commit(*state), -1);
 }
 
+/* The lowest unfinished message is told with the time it was written, whatever is finished behind it. */
+static void test_first_unfinished_is_told(void **state)
+{
+    int64_t offset = -1;
+    int64_t written_ms = -1;
+
+    assert_false(offsets_first_unfinished(*state, &offset, &written_ms));
+    assert_int_equal(offset, -1);
+    for (int64_t k = 10; k < 13; k++)
+        assert_int_equal(offsets_begin(*state, k, 1000 * k), 0);
+    offsets_finish(*state, 11);
+    assert_true(offsets_first_unfinished(*state, &offset, &written_ms));
+    assert_int_equal(offset, 10);
+    assert_int_equal(written_ms, 10000);
+    offsets_finish(*state, 10);
+    assert_true(offsets_first_unfinished(*state, &offset, &written_ms));
+    assert_int_equal(offset, 12);
+    assert_int_equal(written_ms, 12000);
+    offsets_finish(*state, 12);
+    assert_false(offsets_first_unfinished(*state, &offset, &written_ms));
+}
+
 /* Against a plain list of flags, with ends in random order and holes, and the ring growing and wrapping. */
 static void test_agrees_with_a_plain_list(void **state)
 {
@@ -114,7 +136,7 @@ static void test_agrees_with_a_plain_list(void **state)
         if (begun < COUNT && begun - lowest < WINDOW && (random >> 16) % 3 != 0) {
             offset += 1 + (random >> 24) % 4;
             offset_of[begun] = offset;
-            assert_int_equal(offsets_begin(*state, offset), 0);
+            assert_int_equal(offsets_begin(*state, offset, 0), 0);
             begun++;
         } else if (begun > lowest) {
             size_t k = lowest + (random >> 8) % (begun - lowest);
@@ -138,6 +160,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_holes_do_not_hold_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_committed_is_not_offered_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unknown_and_repeated_ends_are_ignored, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_first_unfinished_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_agrees_with_a_plain_list, set_up, tear_down),
     };
 

@@ -1,7 +1,8 @@
 /* Tells every message it gets and finishes it `interval_ms` later, except those whose value begins with `word`. Tells
- * also when it owns partition 0 and when no more. SIGTERM ends it in order. */
+ * also when it owns partition 0 and when no more. SIGUSR2 pauses it and has it go on. SIGTERM ends it in order. */
 #include "common/kafka/consumer.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -17,6 +18,7 @@ struct run {
     char topic[TEXT_SIZE];
     bool did_own;
     bool has_failed;
+    bool is_paused;
 };
 
 struct work {
@@ -32,6 +34,20 @@ static void on_term(void *arg)
 
     consumer_stop(run->consumer);
     loop_stop(run->driver.loop);
+}
+
+static void on_pause_signal(evutil_socket_t number, short what, void *arg)
+{
+    struct run *run = arg;
+
+    (void)number;
+    (void)what;
+    run->is_paused = !run->is_paused;
+    if (run->is_paused)
+        consumer_pause(run->consumer);
+    else
+        consumer_resume(run->consumer);
+    log_info("driver.paused", LOG_BOOLEAN("paused", run->is_paused));
 }
 
 static void on_worked(void *arg)
@@ -101,6 +117,7 @@ int main(int argc, char **argv)
 {
     struct run run = {0};
     struct error err = ERROR_INIT;
+    struct event *on_pause;
     const struct consumer_callbacks callbacks = {
         .on_message = on_message, .on_revoked = on_revoked, .on_assigned = on_assigned, .on_fatal = on_fatal};
 
@@ -113,11 +130,15 @@ int main(int argc, char **argv)
                                               .commit_interval_ms = COMMIT_INTERVAL_MS};
     if (consumer_new(run.driver.loop, &run.driver.settings, &options, &callbacks, &run, &run.consumer, &err) < 0)
         return driver_failed("fatal", &err);
+    on_pause = evsignal_new(loop_base(run.driver.loop), SIGUSR2, on_pause_signal, &run);
+    if (!on_pause || event_add(on_pause, NULL) < 0)
+        return 1;
     run.watch = loop_timer_new(run.driver.loop, on_watch, &run);
     log_info("driver.running", LOG_TEXT("topic", run.topic));
     on_watch(&run);
     driver_run(&run.driver);
     loop_timer_free(run.watch);
+    event_free(on_pause);
     consumer_free(run.consumer, CLOSE_MS);
     log_info("driver.done", LOG_BOOLEAN("failed", run.has_failed));
     driver_end(&run.driver);

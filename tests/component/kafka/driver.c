@@ -6,8 +6,9 @@
 #include <string.h>
 
 #include "common/base/text.h"
+#include "common/runtime/metrics.h"
 
-enum { VALUE_SIZE = 128, EXIT_BAD_OPTION = 64 };
+enum { VALUE_SIZE = 128, EXIT_BAD_OPTION = 64, METRICS_BYTES_MAX = 1024 * 1024 };
 
 struct term_handler {
     void (*on_term)(void *arg);
@@ -21,6 +22,20 @@ static void on_signal(evutil_socket_t number, short what, void *arg)
     (void)number;
     (void)what;
     handler->on_term(handler->arg);
+}
+
+static void on_metrics(evutil_socket_t number, short what, void *arg)
+{
+    struct text metrics;
+
+    (void)number;
+    (void)what;
+    (void)arg;
+    text_init(&metrics, METRICS_BYTES_MAX);
+    if (metrics_render(&metrics) == 0)
+        (void)printf("%s# end\n", text_string(&metrics));
+    (void)fflush(stdout);
+    text_done(&metrics);
 }
 
 static void bad_option(const char *name)
@@ -81,6 +96,8 @@ static void set_option(struct driver *driver, const char *name, char *value)
         driver->window = number(name, value);
     else if (strcmp(name, "--from") == 0)
         driver->from = number(name, value);
+    else if (strcmp(name, "--fail-at") == 0)
+        driver->fail_at = number(name, value);
     else if (strcmp(name, "--follow") == 0)
         driver->follow = number(name, value) != 0;
     else
@@ -102,6 +119,7 @@ void driver_begin(struct driver *driver, int argc, char **argv, void (*on_term)(
         .count = 1,
         .window = 1000,
         .from = -1,
+        .fail_at = -1,
     };
     for (int k = 1; k + 1 < argc; k += 2)
         set_option(driver, argv[k], argv[k + 1]);
@@ -112,7 +130,9 @@ void driver_begin(struct driver *driver, int argc, char **argv, void (*on_term)(
         _Exit(1);
     }
     driver->on_term = evsignal_new(loop_base(driver->loop), SIGTERM, on_signal, &handler);
-    if (!driver->on_term || event_add(driver->on_term, NULL) < 0)
+    driver->on_metrics = evsignal_new(loop_base(driver->loop), SIGUSR1, on_metrics, NULL);
+    if (!driver->on_term || !driver->on_metrics || event_add(driver->on_term, NULL) < 0 ||
+        event_add(driver->on_metrics, NULL) < 0)
         _Exit(1);
 }
 
@@ -127,6 +147,7 @@ void driver_run(struct driver *driver)
 void driver_end(struct driver *driver)
 {
     event_free(driver->on_term);
+    event_free(driver->on_metrics);
     loop_free(driver->loop);
 }
 

@@ -20,12 +20,15 @@ struct driver {
     long long interval_ms;
     long long window;
     long long from;
+    long long fail_at; /* -1: never */
     bool follow;
     struct loop *loop;
     struct event *on_term;
+    struct event *on_metrics;
 };
 
-/* Options `--name value`; ends the program with status 64 when one is unknown. SIGTERM calls `on_term`. */
+/* Options `--name value`; ends the program with status 64 when one is unknown. SIGTERM calls `on_term`; SIGUSR1 has the
+ * metrics written to standard output. */
 void driver_begin(struct driver *driver, int argc, char **argv, void (*on_term)(void *arg), void *arg);
 void driver_run(struct driver *driver);
 void driver_end(struct driver *driver);

@@ -1,4 +1,5 @@
-/* Sends `count` messages, one every `interval_ms`, and tells what became of each. SIGTERM ends it in order. */
+/* Sends `count` messages, one every `interval_ms`, and tells what became of each. Right behind message `fail_at` the
+ * client library's handle is made to fail for good. SIGTERM ends it in order. */
 #include "common/kafka/producer.h"
 
 #include <stdio.h>
@@ -17,6 +18,18 @@ struct run {
     long long told;
     bool was_ready;
 };
+
+/* The handle that was made last; the linker sends calls of rd_kafka_new() here. */
+static rd_kafka_t *newest;
+
+rd_kafka_t *__real_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *reason, size_t size);
+rd_kafka_t *__wrap_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *reason, size_t size);
+
+rd_kafka_t *__wrap_rd_kafka_new(rd_kafka_type_t type, rd_kafka_conf_t *conf, char *reason, size_t size)
+{
+    newest = __real_rd_kafka_new(type, conf, reason, size);
+    return newest;
+}
 
 static void on_term(void *arg)
 {
@@ -51,6 +64,11 @@ static void send_one(void *arg)
         run->sent++;
     else
         (void)driver_failed("refused", &err);
+    if (run->sent == run->driver.fail_at) {
+        run->driver.fail_at = -1;
+        /* As after a lost connection with several requests under way, which cannot be had at will. */
+        (void)rd_kafka_test_fatal_error(newest, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "made to fail");
+    }
     if (run->sent < run->driver.count)
         loop_timer_set(run->next, run->driver.interval_ms);
 }
