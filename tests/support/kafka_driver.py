@@ -13,7 +13,7 @@ from support.topics import Topics
 from support.waiting import wait_until
 
 METRICS_END = "# end"
-SERIES = re.compile(r'^(\w+)\{(.*)\} (-?\d+)$')
+SERIES = re.compile(r"^(\w+)(?:\{(.*)\})? (-?\d+)$")
 LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 
@@ -45,7 +45,7 @@ class Driver(Program):
         ends = [place for place, line in enumerate(self.other_lines) if line == METRICS_END]
         page = self.other_lines[ends[-2] + 1 if len(ends) > 1 else 0 : ends[-1]]
         found = [match for match in map(SERIES.match, page) if match and match[1] == name]
-        return [(dict(LABEL.findall(match[2])), int(match[3])) for match in found]
+        return [(dict(LABEL.findall(match[2] or "")), int(match[3])) for match in found]
 
     def lag(self, topic: str) -> dict[int, int]:
         """tandem_kafka_lag by partition; `topic` is the full name."""
@@ -61,10 +61,10 @@ def values_of(topics: Topics, topic: str) -> list[str]:
     return [(record.value or b"").decode() for record in topics.read(topic)]
 
 
-def committed(topics: Topics, group: str = "fetch", topic: str = "records") -> int:
-    """What the group has committed of partition 0."""
+def committed(topics: Topics, group: str = "fetch", topic: str = "records", partition: int = 0) -> int:
+    """The offset the group has committed; negative: none."""
     consumer = Consumer({"bootstrap.servers": topics.bootstrap, "group.id": topics.name(group)})
     try:
-        return consumer.committed([TopicPartition(topics.name(topic), 0)], timeout=10)[0].offset
+        return consumer.committed([TopicPartition(topics.name(topic), partition)], timeout=10)[0].offset
     finally:
         consumer.close()
