@@ -1,7 +1,7 @@
 /* How far a group's reader is behind: the gauge tandem_kafka_lag of each partition that is assigned to this process.
  *
- * Counts the offsets from the first one whose work is not finished to the partition's end. The brokers are asked for the
- * ends at an interval: librdkafka's statistics stand still for a partition that is paused, which is when the figure
+ * Counts the offsets from the first one whose work is not finished to the partition's end. The brokers are asked for
+ * the ends at an interval: librdkafka's statistics stand still for a partition that is paused, which is when the figure
  * matters, and know nothing of offsets that a transaction commits. What an open transaction has written counts as well:
  * it is waiting, too. A partition that is given away is 0 from then on, so that the sum over all processes is the
  * group's. At most METRICS_SERIES_MAX partitions have a series of their own; the others are summed up in "other".

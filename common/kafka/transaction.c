@@ -420,8 +420,8 @@ static void on_tick(void *arg)
     loop_timer_set(worker->tick, TICK_MS);
 }
 
-/* lag_unfinished_callback. After a commit everything that was handed out is finished, and what librdkafka went past since
- * is control records; what was handed out in an open or an aborted transaction is not. */
+/* lag_unfinished_callback. After a commit everything that was handed out is finished, and what librdkafka went past
+ * since is control records; what was handed out in an open or an aborted transaction is not. */
 static int64_t first_unfinished(void *arg, const char *topic, int32_t number)
 {
     const struct transaction_worker *worker = arg;

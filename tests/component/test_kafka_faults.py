@@ -1,4 +1,4 @@
-"""What common/kafka does when the client library fails for good, when a topic changes under it, and when its owner is slow."""
+"""common/kafka when the client library fails for good, when a topic changes under it, and when its owner is slow."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_failed_producer_is_replaced_and_the_fate_of_every_message_is_told(topic
     with Driver("producer", topics, count=1_000_000, interval_ms=1, fail_at=300) as driver:
         failure = driver.wait_for("kafka.producer_failed")
         assert failure["cause"] == "OUT_OF_ORDER_SEQUENCE_NUMBER"
-        driver.wait_for("driver.ready", ready=True, count=2)
+        driver.wait_for("kafka.producer_ready", count=2)
         told = len(driver.events("driver.told", durable=True))
         driver.wait_for("driver.told", durable=True, count=told + 300)
         assert driver.metrics("tandem_kafka_producer_recreated_total") == [({}, 1)]
@@ -91,7 +91,8 @@ def test_full_window_of_one_partition_does_not_stop_another(topics: Topics) -> N
         driver.wait_for("driver.message", count=10, partition=0)
         topics.produce("records", "last", partition=1)
         driver.wait_for("driver.message", value="last")
-        assert [each["value"] for each in driver.events("driver.message", partition=0)] == [f"hold{k}" for k in range(10)]
+        held = [each["value"] for each in driver.events("driver.message", partition=0)]
+        assert held == [f"hold{each}" for each in range(10)]
         assert committed(topics, partition=0) < 0
 
 

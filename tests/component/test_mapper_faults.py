@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import yaml
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
@@ -56,14 +57,12 @@ class Halting(Mapper):
         return Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
-def set_kafka(mapper: Mapper, **changes: str) -> None:
+def set_kafka(mapper: Mapper, **changes: object) -> None:
     """Changes the section kafka of its configuration."""
     path = Path(mapper.command[mapper.command.index("--config") + 1])
-    lines = [
-        line for line in path.read_text().splitlines() if not line.strip().startswith(tuple(f"{key}:" for key in changes))
-    ]
-    place = lines.index("kafka:") + 1
-    path.write_text("\n".join([*lines[:place], *(f"  {key}: {value}" for key, value in changes.items()), *lines[place:]]))
+    content = yaml.safe_load(path.read_text())
+    content["kafka"].update(changes)
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def ends(topics: Topics, topic: str) -> int:
@@ -133,8 +132,8 @@ def test_zombie_that_comes_back_after_a_rebalance_commits_nothing(
     check_decisions(mapper_topics, 11)
 
 
-# At 10, 50 and 90 % of the deals. Batches of 1,000 reach the store, so that the third start is to go on behind the first
-# one; but a store in which two processes have died is not trusted and read again from the beginning.
+# At 10, 50 and 90 % of the deals. Batches of 1,000 reach the store, so that the third start is to go on behind the
+# first one; but a store in which two processes have died is not trusted and read again from the beginning.
 @pytest.mark.parametrize(
     ("variable", "kills", "read_at_last"),
     [
@@ -183,7 +182,7 @@ def test_restore_that_is_ended_again_and_again_is_whole_before_anything_is_decid
 
 def test_topic_that_gets_more_partitions_ends_the_process(mapper_topics: Topics, tmp_path: Path) -> None:
     mapper = Mapper(tmp_path, mapper_topics)
-    set_kafka(mapper, properties="{topic.metadata.refresh.interval.ms: 300}")
+    set_kafka(mapper, properties={"topic.metadata.refresh.interval.ms": "300"})
     with mapper:
         mapper.wait_restored()
         admin = AdminClient({"bootstrap.servers": mapper_topics.bootstrap})

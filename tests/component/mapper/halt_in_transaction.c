@@ -1,6 +1,6 @@
-/* A machine that freezes at the worst moment: preloaded into a program, it stops the process by SIGSTOP when a transaction
- * has written everything and is about to send its offsets, once, if the file that TANDEM_TEST_HALT names is there. The
- * file is taken away by that. */
+/* A machine that freezes at the worst moment: preloaded into a program, it stops the process by SIGSTOP when a
+ * transaction has written everything and is about to send its offsets, once, if the file that TANDEM_TEST_HALT names is
+ * there. The file is taken away by that. */
 #include <dlfcn.h>
 #include <librdkafka/rdkafka.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
-/* A machine that loses its power while the state is restored: preloaded into a program, it ends the process by SIGKILL when
- * it has read so many messages of the changelog as TANDEM_TEST_KILL_AT_READ says, or is about to do the write to the
- * store whose number TANDEM_TEST_KILL_AT_WRITE names. Both are counted from the start of the process. */
+/* A machine that loses its power while the state is restored: preloaded into a program, it ends the process by SIGKILL
+ * when it has read so many messages of the changelog as TANDEM_TEST_KILL_AT_READ says, or is about to do the write to
+ * the store whose number TANDEM_TEST_KILL_AT_WRITE names. Both are counted from the start of the process. */
 #include <dlfcn.h>
 #include <librdkafka/rdkafka.h>
 #include <lmdb.h>
