@@ -22,6 +22,7 @@ bool rule_path_is_of_microsoft(const char *path)
 static void field_done(struct rule_field *field)
 {
     free(field->name);
+    free(field->explanation);
     for (int side = 0; side < SIDE_COUNT; side++) {
         for (size_t i = 0; i < field->path_count[side]; i++)
             free(field->paths[side][i]);
@@ -44,6 +45,11 @@ void rules_free(struct rules *rules)
         json_decref(rules->select[side]);
         json_decref(rules->is_closed[side]);
     }
+    json_decref(rules->invitation.when);
+    json_decref(rules->invitation.write);
+    json_decref(rules->unanswered.when);
+    json_decref(rules->unanswered.substitute);
+    json_decref(rules->unanswered.write);
     json_decref(rules->lookups);
     free(rules->version);
     free(rules->crm);

@@ -40,11 +40,36 @@ struct rule_field {
     /* By the side that is written: */
     bool is_written_on_create[SIDE_COUNT];
     bool is_written_on_update[SIDE_COUNT];
+    bool is_written_on_invite;               /* of the invitation of Microsoft (struct rules_invitation) */
     bool is_required_on_create[SIDE_COUNT];  /* without a value the record is not created */
+    char *explanation;                       /* what a seller has to do when a required value is missing; may be NULL */
     json_t *when[SIDE_COUNT];                /* by the side that is read: {path of the field: [values]}; NULL: always */
     struct transform *transform[SIDE_COUNT]; /* towards that side; NULL: as it is */
     enum rule_policy policy;
     struct position position; /* in the rule file */
+};
+
+/* The second creation at Partner Center, which makes Microsoft a party of a deal of ours; also the upgrade to co-sell. */
+struct rules_invitation {
+    json_t *when;  /* {column: [values]}: all must hold; NULL: Microsoft is never invited */
+    json_t *write; /* {path: value}: over what the fields say */
+};
+
+/* A referral that nobody has answered is closed by declining it. */
+struct rules_unanswered {
+    json_t *when; /* {path: [values]} of Partner Center: all hold for one that waits for our answer; NULL: none does */
+    json_t *substitute; /* {path: {value: value}} in what closes it */
+    json_t *write;      /* {path: value}: beside it */
+};
+
+enum rules_sync_off {
+    SYNC_OFF_PAUSE, /* neither side is written */
+    SYNC_OFF_HOLD   /* nothing leaves the CRM; Partner Center's changes still arrive */
+};
+
+enum rules_crm_deleted {
+    CRM_DELETED_KEEP,    /* the deal rests */
+    CRM_DELETED_RECREATE /* a new record is made from the referral */
 };
 
 struct rules {
@@ -57,7 +82,11 @@ struct rules {
     bool link_waits_for_acceptance; /* the CRM record's id goes to the referral only once it is Active */
     json_t *select[SIDE_COUNT];     /* {path: [values]}: all must hold for a new deal to take part */
     json_t *is_closed[SIDE_COUNT];  /* {path: [values]}: the record is closed when one holds */
-    json_t *lookups;                /* as in messages/decision.h */
+    struct rules_invitation invitation;
+    struct rules_unanswered unanswered;
+    enum rules_sync_off sync_off;
+    enum rules_crm_deleted crm_deleted;
+    json_t *lookups; /* as in messages/decision.h */
     struct rule_field *fields;
     size_t field_count;
     /* Every path anything above reads, once each, sorted; also "id", "engagementId", "externalReferenceId", "status" and

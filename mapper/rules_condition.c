@@ -31,9 +31,8 @@ json_t *rules_condition_values(const struct rules_loading *loading, const struct
     return values;
 }
 
-/* {path: [values]} or {path: value}. */
-static int read_conditions(const struct rules_loading *loading, const struct yaml_node *node, enum side side,
-                           json_t **ret_conditions)
+int rules_condition_load(const struct rules_loading *loading, const struct yaml_node *node, enum side side,
+                         json_t **ret_conditions)
 {
     json_t *conditions;
     int status = 0;
@@ -71,7 +70,7 @@ int rules_conditions_load(const struct rules_loading *loading, const char *key,
     status = rules_yaml_check_keys(loading->diagnostics, node, key, RULES_SIDE_KEYS, SIDE_COUNT);
     for (int side = 0; side < SIDE_COUNT; side++) {
         const struct yaml_node *conditions = yaml_get(node, RULES_SIDE_KEYS[side]);
-        if (conditions != NULL && read_conditions(loading, conditions, (enum side)side, &ret_conditions[side]) < 0)
+        if (conditions != NULL && rules_condition_load(loading, conditions, (enum side)side, &ret_conditions[side]) < 0)
             status = -1;
     }
     return status;

@@ -13,4 +13,8 @@ json_t *rules_condition_values(const struct rules_loading *loading, const struct
 int rules_conditions_load(const struct rules_loading *loading, const char *key,
                           json_t *ret_conditions[static SIDE_COUNT]) TANDEM_MUST_CHECK;
 
+/* One side's conditions, {path: [values]} or {path: value}; written only on success. -1 after an error was reported. */
+int rules_condition_load(const struct rules_loading *loading, const struct yaml_node *node, enum side side,
+                         json_t **ret_conditions) TANDEM_MUST_CHECK;
+
 #endif

@@ -86,13 +86,15 @@ static int read_directions(const struct rules_loading *loading, const struct yam
     return status;
 }
 
-static int read_situations(const struct rules_loading *loading, const struct yaml_node *node, bool *ret_create,
-                           bool *ret_update)
+enum situation { ON_CREATE, ON_UPDATE, ON_INVITE, SITUATION_COUNT };
+
+static int read_situations(const struct rules_loading *loading, const struct yaml_node *node,
+                           bool ret_on[static SITUATION_COUNT])
 {
-    static const char *const words[] = {"create", "update"};
+    static const char *const words[SITUATION_COUNT] = {"create", "update", "invite"};
     const size_t count = node->kind == YAML_SEQUENCE ? node->count : 1;
 
-    *ret_create = *ret_update = false;
+    memset(ret_on, 0, SITUATION_COUNT * sizeof(*ret_on));
     if (count == 0)
         return diagnostics_error(loading->diagnostics, node->position, "'on' is empty, so the field would do nothing");
     for (size_t i = 0; i < count; i++) {
@@ -100,7 +102,7 @@ static int read_situations(const struct rules_loading *loading, const struct yam
         int word = rules_yaml_word(loading->diagnostics, item, "situation", words, ARRAY_LENGTH(words));
         if (word < 0)
             return -1;
-        *(word == 0 ? ret_create : ret_update) = true;
+        ret_on[word] = true;
     }
     return 0;
 }
@@ -118,16 +120,20 @@ static int read_on(const struct rules_loading *loading, const struct yaml_node *
         return -1;
     for (int side = 0; side < SIDE_COUNT; side++) {
         const struct yaml_node *one = on != NULL && on->kind == YAML_MAPPING ? yaml_get(on, direction_keys[side]) : on;
-        bool on_create = true, on_update = true;
+        bool situations[SITUATION_COUNT] = {[ON_CREATE] = true, [ON_UPDATE] = true};
         if (one != NULL && one != on && !is_towards[side])
             return diagnostics_error(loading->diagnostics, one->position, "the field is not written %s",
                                      direction_keys[side]);
         if (!is_towards[side])
             continue;
-        if (one != NULL && read_situations(loading, one, &on_create, &on_update) < 0)
+        if (one != NULL && read_situations(loading, one, situations) < 0)
             return -1;
-        field->is_written_on_create[side] = on_create;
-        field->is_written_on_update[side] = on_update;
+        if (situations[ON_INVITE] && side == SIDE_CRM)
+            return diagnostics_error(loading->diagnostics, one->position,
+                                     "an invitation is written to Partner Center only");
+        field->is_written_on_create[side] = situations[ON_CREATE];
+        field->is_written_on_update[side] = situations[ON_UPDATE];
+        field->is_written_on_invite = field->is_written_on_invite || situations[ON_INVITE];
     }
     return 0;
 }
@@ -142,12 +148,22 @@ static int read_required(const struct rules_loading *loading, const struct yaml_
         int side = rules_yaml_word(loading->diagnostics, item, "direction", direction_keys, SIDE_COUNT);
         if (side < 0)
             return -1;
-        if (!field->is_written_on_create[side])
+        if (!field->is_written_on_create[side] && !(side == SIDE_PARTNER_CENTER && field->is_written_on_invite))
             return diagnostics_error(loading->diagnostics, item->position,
                                      "the field is not written when a record is created %s", direction_keys[side]);
         field->is_required_on_create[side] = true;
     }
     return 0;
+}
+
+static int read_explanation(const struct rules_loading *loading, const struct yaml_node *node, struct rule_field *field)
+{
+    const struct yaml_node *explain = yaml_get(node, "explain");
+    const char *text = explain == NULL ? NULL : rules_yaml_text(loading->diagnostics, explain, "explain");
+
+    if (explain == NULL)
+        return 0;
+    return text == NULL ? -1 : rules_copy_text(loading, &field->explanation, text);
 }
 
 static int read_policy(const struct rules_loading *loading, const struct yaml_node *node,
@@ -280,7 +296,8 @@ static int note_written(struct rules_loading *loading, const struct yaml_node *p
         const struct rule_field *writer = &loading->rules->fields[other->field];
         if (other->side != side || !rules_paths_overlap(other->path, path->text) ||
             !((writer->is_written_on_create[side] && field->is_written_on_create[side]) ||
-              (writer->is_written_on_update[side] && field->is_written_on_update[side])))
+              (writer->is_written_on_update[side] && field->is_written_on_update[side]) ||
+              (side == SIDE_PARTNER_CENTER && writer->is_written_on_invite && field->is_written_on_invite)))
             continue;
         if (other->field == number)
             return diagnostics_error(loading->diagnostics, path->position, "the field writes '%s' twice", path->text);
@@ -321,8 +338,8 @@ static int check_targets(struct rules_loading *loading, const struct yaml_node *
 static int read_field(struct rules_loading *loading, const struct yaml_node *node, struct rule_field *field)
 {
     static const char *const keys[] = {
-        "name",      "partner_center", "crm",    "direction",         "on",  "required", "conflict",
-        "transform", "table",          "to_crm", "to_partner_center", "when"};
+        "name",      "partner_center", "crm",    "direction",         "on",   "required", "conflict",
+        "transform", "table",          "to_crm", "to_partner_center", "when", "explain"};
     bool is_towards[SIDE_COUNT];
     int status;
 
@@ -336,6 +353,8 @@ static int read_field(struct rules_loading *loading, const struct yaml_node *nod
         read_directions(loading, node, field, is_towards) < 0 || read_on(loading, node, is_towards, field) < 0)
         return -1;
     if (read_required(loading, node, field) < 0)
+        status = -1;
+    if (read_explanation(loading, node, field) < 0)
         status = -1;
     if (read_policy(loading, node, is_towards, field) < 0)
         status = -1;

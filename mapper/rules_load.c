@@ -11,6 +11,7 @@
 #include "mapper/rules_loading.h"
 #include "mapper/rules_lookup.h"
 #include "mapper/rules_path.h"
+#include "mapper/rules_section.h"
 
 enum { VERSION_DIGITS = 16, TABLES_MAX = 100 };
 
@@ -182,6 +183,8 @@ static int collect_paths(const struct rules_loading *loading, enum side side)
     if (add_conditions(loading, set, rules->select[side]) < 0 ||
         add_conditions(loading, set, rules->is_closed[side]) < 0)
         return -1;
+    if (add_conditions(loading, set, side == SIDE_CRM ? rules->invitation.when : rules->unanswered.when) < 0)
+        return -1;
     for (size_t i = 0; i < rules->field_count; i++) {
         for (size_t k = 0; k < rules->fields[i].path_count[side]; k++) {
             if (add_path(loading, set, rules->fields[i].paths[side][k]) < 0)
@@ -205,8 +208,8 @@ static int stamp_version(const struct rules_loading *loading, const struct sourc
 
 static int load(struct rules_loading *loading, const struct source *source)
 {
-    static const char *const keys[] = {"version", "crm",    "record",  "identity", "select",
-                                       "closed",  "fields", "lookups", "tables"};
+    static const char *const keys[] = {"version", "crm",     "record", "identity",   "select",     "closed",
+                                       "fields",  "lookups", "tables", "invitation", "unanswered", "removal"};
     struct rules *rules = loading->rules;
     int status = rules_yaml_check_keys(loading->diagnostics, loading->root, "the rules", keys, ARRAY_LENGTH(keys));
 
@@ -219,6 +222,12 @@ static int load(struct rules_loading *loading, const struct source *source)
     if (rules_conditions_load(loading, "select", rules->select) < 0)
         status = -1;
     if (rules_conditions_load(loading, "closed", rules->is_closed) < 0)
+        status = -1;
+    if (rules_invitation_load(loading) < 0)
+        status = -1;
+    if (rules_unanswered_load(loading) < 0)
+        status = -1;
+    if (rules_removal_load(loading) < 0)
         status = -1;
     if (rules_lookups_load(loading) < 0)
         status = -1;
