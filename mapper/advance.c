@@ -4,6 +4,7 @@
 
 #include "common/base/json.h"
 #include "common/base/text.h"
+#include "mapper/birth.h"
 #include "mapper/settle.h"
 
 static bool same_id(const char *a, const char *b)
@@ -11,61 +12,57 @@ static bool same_id(const char *a, const char *b)
     return a != NULL && b != NULL && text_equal_ignoring_case(a, b);
 }
 
-static int create_in_crm(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
-                         struct error *err)
+/* The deal rests. When that begins it belongs into the audit, whatever is recorded there otherwise. */
+static int rest(struct deal *deal, const struct decide_cause *cause, const char *reason, const char *detail,
+                struct merge_effects *effects, struct error *err)
 {
-    const struct rules *rules = cause->context->rules;
-    struct settlement settlement;
-    int status;
+    struct decide_cause loud = *cause;
 
-    if (!rules_hold(rules->select[SIDE_PARTNER_CENTER], deal_values(deal, SIDE_PARTNER_CENTER), true))
-        return decide_none(deal, cause, "not_selected", "the rules' select does not take this referral", effects, err);
-    if (settlement_init(&settlement, err) < 0)
+    if (text_equal(deal->rests, reason))
+        return decide_none(deal, cause, reason, detail, effects, err);
+    loud.wants_reason = true;
+    if (text_assign(&deal->rests, reason, err) < 0 || decide_none(deal, &loud, reason, detail, effects, err) < 0)
         return -1;
-    status = settle_creation(deal, rules, SIDE_CRM, &settlement, err);
-    if (status == 0 && settlement.held_back != NULL) {
-        effects->has_problem = settlement.has_problem;
-        effects->problem = settlement.problem;
-        status = decide_none(deal, cause, "invalid", "a value the CRM record needs is missing or cannot be mapped",
-                             effects, err);
-    } else if (status == 0) {
-        const struct decide_plan plan = {.action = DECISION_CREATE,
-                                         .target = SIDE_CRM,
-                                         .purpose = "create",
-                                         .reason = "new_referral",
-                                         .audit_text = "Created from Partner Center",
-                                         .fields = settlement.fields[SIDE_CRM],
-                                         .write = settlement.write[SIDE_CRM]};
-        if (json_object_set_new(plan.write, rules->identifier_column, json_string(deal->referral_id)) < 0)
-            status = error_no_memory(err);
-        else if (decide_find_refusal(deal, rules, &plan) != NULL)
-            status = decide_none(deal, cause, "refused_before",
-                                 json_text_of(decide_find_refusal(deal, rules, &plan), "code"), effects, err);
-        else
-            status = decide_write(deal, cause, &plan, effects, err);
-    }
-    settlement_done(&settlement);
-    return status;
+    effects->decision.is_notable = true;
+    return 0;
 }
 
-/* One column that names the partner. *ret_is_done: a decision was taken. */
-static int link_side(struct deal *deal, const struct decide_cause *cause, enum side target, const char *path,
-                     const char *partner_id, struct merge_effects *effects, bool *ret_is_done, struct error *err)
+/* What let the deal rest is over, and nothing has to be written. */
+static int resume(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects, struct error *err)
+{
+    struct decide_cause loud = *cause;
+
+    loud.wants_reason = true;
+    if (decide_none(deal, &loud, "resumed", deal->rests, effects, err) < 0)
+        return -1;
+    effects->decision.is_notable = true;
+    return text_assign(&deal->rests, NULL, err);
+}
+
+/* One column that names the partner, and with it what else `settlement` (may be NULL) writes there. *ret_is_done: a
+ * decision was taken. */
+static int link_side(struct deal *deal, const struct decide_cause *cause, enum side target,
+                     const struct settlement *settlement, struct merge_effects *effects, bool *ret_is_done,
+                     struct error *err)
 {
     const struct rules *rules = cause->context->rules;
-    const char *present = deal_text(deal, target, path);
-    json_auto_t *fields =
-        json_pack("[{s:s, s:s?, s:s, s:s}]", "name", path, "old", present, "new", partner_id, "from", partner_id);
-    json_auto_t *write = json_pack("{s:s}", path, partner_id);
+    const char *path = target == SIDE_CRM ? rules->identifier_column : RULES_PATH_EXTERNAL_REFERENCE;
+    const char *partner_id = target == SIDE_CRM ? deal->referral_id : deal->crm_id;
+    json_auto_t *fields = settlement == NULL ? json_array() : json_copy(settlement->fields[target]);
+    json_auto_t *write = settlement == NULL ? json_object() : json_copy(settlement->write[target]);
     const struct decide_plan plan = {.action = DECISION_UPDATE,
                                      .target = target,
                                      .purpose = "link",
                                      .reason = "link",
                                      .audit_text = "Linked with Partner Center",
                                      .fields = fields,
-                                     .write = write};
+                                     .write = write,
+                                     .conflicts = settlement == NULL ? NULL : settlement->conflicts};
 
-    if (fields == NULL || write == NULL)
+    if (fields == NULL || write == NULL || json_object_set_new(write, path, json_string(partner_id)) < 0 ||
+        json_array_append_new(fields, json_pack("{s:s, s:s?, s:s, s:s}", "name", path, "old",
+                                                deal_text(deal, target, path), "new", partner_id, "from", partner_id)) <
+            0)
         return error_no_memory(err);
     if (decide_find_refusal(deal, rules, &plan) != NULL)
         return 0;
@@ -83,27 +80,62 @@ static bool may_link_referral(const struct deal *deal, const struct rules *rules
     return !rules->link_waits_for_acceptance || (status != NULL && text_equal_ignoring_case(status, "Active"));
 }
 
-static int link_both(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
-                     bool *ret_is_done, struct error *err)
+/* The CRM record first: what a seller waits for. With the other changes of the CRM in one write; where that is refused, by
+ * itself. */
+static int link_both(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
+                     struct merge_effects *effects, bool *ret_is_done, struct error *err)
 {
     const struct rules *rules = cause->context->rules;
 
     if (deal_text(deal, SIDE_CRM, rules->identifier_column) == NULL &&
         !rules_hold(rules->is_closed[SIDE_CRM], deal_values(deal, SIDE_CRM), false)) {
-        if (link_side(deal, cause, SIDE_CRM, rules->identifier_column, deal->referral_id, effects, ret_is_done, err) <
-            0)
+        if (link_side(deal, cause, SIDE_CRM, settlement, effects, ret_is_done, err) < 0)
+            return -1;
+        if (!*ret_is_done && json_object_size(settlement->write[SIDE_CRM]) > 0 &&
+            link_side(deal, cause, SIDE_CRM, NULL, effects, ret_is_done, err) < 0)
             return -1;
         if (*ret_is_done)
             return 0;
     }
     if (!same_id(deal_text(deal, SIDE_PARTNER_CENTER, RULES_PATH_EXTERNAL_REFERENCE), deal->crm_id) &&
         may_link_referral(deal, rules))
-        return link_side(deal, cause, SIDE_PARTNER_CENTER, RULES_PATH_EXTERNAL_REFERENCE, deal->crm_id, effects,
-                         ret_is_done, err);
+        return link_side(deal, cause, SIDE_PARTNER_CENTER, NULL, effects, ret_is_done, err);
     return 0;
 }
 
-static int write_changes(struct deal *deal, const struct decide_cause *cause, struct settlement *settlement,
+/* Nothing is to be written, and why; what waits for a person since now belongs into the audit. */
+static int write_nothing(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
+                         struct merge_effects *effects, struct error *err)
+{
+    const struct rules *rules = cause->context->rules;
+    const char *reason = settlement->held_back;
+    struct decide_cause loud = *cause;
+
+    if (text_equal(reason, "partner_center_closed"))
+        return birth_explain(
+            deal, cause,
+            "The deal is closed in Partner Center, which is final. Changes of this record are not sent; "
+            "make a new opportunity to go on.",
+            reason, effects, err);
+    if (json_is_false(json_object_get(deal_values(deal, SIDE_CRM), rules->sync_column)))
+        return rest(deal, cause, "sync_off", "the seller has switched synchronisation off", effects, err);
+    if (deal->rests != NULL)
+        return resume(deal, cause, effects, err);
+    if (json_array_size(settlement->explanations) > 0)
+        return birth_explain(deal, cause, json_string_value(json_array_get(settlement->explanations, 0)), reason,
+                             effects, err);
+    if (json_array_size(settlement->conflicts) == 0)
+        return decide_none(deal, cause, reason != NULL ? reason : cause->quiet_reason,
+                           reason != NULL ? NULL : cause->quiet_detail, effects, err);
+    loud.wants_reason = true;
+    if (decide_none(deal, &loud, reason, "both values are kept until somebody settles it", effects, err) < 0)
+        return -1;
+    effects->decision.is_notable = true;
+    effects->decision.conflicts = json_deep_copy(settlement->conflicts);
+    return effects->decision.conflicts == NULL ? error_no_memory(err) : 0;
+}
+
+static int write_changes(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
                          struct merge_effects *effects, struct error *err)
 {
     const struct rules *rules = cause->context->rules;
@@ -111,25 +143,40 @@ static int write_changes(struct deal *deal, const struct decide_cause *cause, st
     const enum side target = json_object_size(settlement->write[SIDE_CRM]) > 0 ? SIDE_CRM : SIDE_PARTNER_CENTER;
     const struct decide_plan plan = {.action = DECISION_UPDATE,
                                      .target = target,
-                                     .purpose = "update",
-                                     .reason = json_array_size(settlement->conflicts) > 0 ? "conflict_settled"
-                                               : target == SIDE_CRM                       ? "partner_center_changed"
-                                                                                          : "crm_changed",
+                                     .purpose = settlement->is_declining && target == SIDE_PARTNER_CENTER ? "decline"
+                                                                                                          : "update",
+                                     .reason = settlement->settled > 0 ? "conflict_settled"
+                                               : target == SIDE_CRM    ? "partner_center_changed"
+                                                                       : "crm_changed",
                                      .audit_text = "Updated from Partner Center",
                                      .fields = settlement->fields[target],
                                      .write = settlement->write[target],
                                      .conflicts = settlement->conflicts};
+    const json_t *refusal;
 
     if (json_object_size(plan.write) == 0)
-        return decide_none(deal, cause, settlement->held_back != NULL ? settlement->held_back : cause->quiet_reason,
-                           settlement->held_back != NULL ? NULL : cause->quiet_detail, effects, err);
-    if (decide_find_refusal(deal, rules, &plan) != NULL)
-        return decide_none(deal, cause, "refused_before", json_text_of(decide_find_refusal(deal, rules, &plan), "code"),
-                           effects, err);
+        return write_nothing(deal, cause, settlement, effects, err);
+    refusal = decide_find_refusal(deal, rules, &plan);
+    if (refusal != NULL && target == SIDE_PARTNER_CENTER)
+        return birth_explain_refusal(deal, cause, refusal, effects, err);
+    if (refusal != NULL)
+        return decide_none(deal, cause, "refused_before", json_text_of(refusal, "code"), effects, err);
     return decide_write(deal, cause, &plan, effects, err);
 }
 
-static int update_sides(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
+static int go_on(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
+                 struct merge_effects *effects, struct error *err)
+{
+    bool is_done = false;
+
+    if (birth_invitation(deal, cause, effects, &is_done, err) < 0)
+        return -1;
+    if (!is_done && link_both(deal, cause, settlement, effects, &is_done, err) < 0)
+        return -1;
+    return is_done ? 0 : write_changes(deal, cause, settlement, effects, err);
+}
+
+static int advance_both(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
                         struct error *err)
 {
     struct settlement settlement;
@@ -141,7 +188,7 @@ static int update_sides(struct deal *deal, const struct decide_cause *cause, str
     if (status == 0) {
         effects->has_problem = settlement.has_problem;
         effects->problem = settlement.problem;
-        status = write_changes(deal, cause, &settlement, effects, err);
+        status = go_on(deal, cause, &settlement, effects, err);
     }
     settlement_done(&settlement);
     return status;
@@ -157,14 +204,18 @@ static int meet_partner(struct deal *deal, const struct decide_cause *cause, str
     if (deal->seen_partner_center == NULL) {
         named = deal_text(deal, SIDE_CRM, rules->identifier_column);
         if (named == NULL)
-            return decide_none(deal, cause, "not_linked", "the CRM record names no referral", effects, err);
+            named = deal->referral_id; /* created, and not yet seen */
+        if (named == NULL)
+            return birth_at_partner_center(deal, cause, effects, err);
         if (decide_to_ask(rules, deal, SIDE_PARTNER_CENTER, named, cause, effects, err) < 0)
             return -1;
         return decide_none(deal, cause, "waiting_for_partner", "the referral was asked for", effects, err);
     }
     named = deal_text(deal, SIDE_PARTNER_CENTER, RULES_PATH_EXTERNAL_REFERENCE);
+    if (same_id(named, deal->replaced_crm_id))
+        named = NULL;
     if (named == NULL && deal->crm_id == NULL)
-        return create_in_crm(deal, cause, effects, err);
+        return birth_in_crm(deal, cause, effects, err);
     if (named == NULL)
         named = deal->crm_id;
     if (decide_to_ask(rules, deal, SIDE_CRM, named, cause, effects, err) < 0 ||
@@ -176,24 +227,58 @@ static int meet_partner(struct deal *deal, const struct decide_cause *cause, str
                        effects, err);
 }
 
+/* The deal is deleted in the CRM, and the rules want it there. */
+static int forget_crm_record(struct deal *deal, struct error *err)
+{
+    if (text_assign(&deal->replaced_crm_id, deal->crm_id, err) < 0 || text_assign(&deal->crm_id, NULL, err) < 0 ||
+        text_assign(&deal->gone_crm, NULL, err) < 0 || text_assign(&deal->rests, NULL, err) < 0)
+        return -1;
+    json_decref(deal->seen_crm);
+    deal->seen_crm = NULL;
+    deal->is_told = false;
+    return json_object_clear(deal->base_crm) < 0 || json_object_clear(deal->base_partner_center) < 0
+               ? error_no_memory(err)
+               : 0;
+}
+
+static bool is_to_be_recreated(const struct deal *deal, const struct rules *rules)
+{
+    return rules->crm_deleted == CRM_DELETED_RECREATE && deal->crm_id != NULL && deal->seen_partner_center != NULL &&
+           !text_equal(deal->gone_crm, "forbidden") &&
+           !rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], deal_values(deal, SIDE_PARTNER_CENTER), false);
+}
+
+/* A record that is deleted or moved carries no identifier any more; its own key has to know the deal. */
+static int tell_crm_key(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
+                        struct error *err)
+{
+    if (deal->is_told || effects->has_record || deal->crm_id == NULL ||
+        text_starts_with(deal->key, DEAL_KEY_PREFIX_CRM))
+        return 0;
+    deal->is_told = true;
+    return decide_to_tell(deal, deal->crm_id, cause, effects, err);
+}
+
 int advance_deal(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects, struct error *err)
 {
-    bool is_done = false;
+    const struct rules *rules = cause->context->rules;
 
-    if (text_assign(&deal->rules_version, cause->context->rules->version, err) < 0)
+    if (text_assign(&deal->rules_version, rules->version, err) < 0)
         return -1;
     if (deal->pending != NULL)
         return decide_none(deal, cause, "waiting", json_text_of(deal->pending, "id"), effects, err);
     if (deal->gone_partner_center != NULL)
-        return decide_none(deal, cause, "referral_gone", deal->gone_partner_center, effects, err);
+        return rest(deal, cause, "referral_gone", deal->gone_partner_center, effects, err);
+    if (deal->gone_crm != NULL && is_to_be_recreated(deal, rules) && forget_crm_record(deal, err) < 0)
+        return -1;
     if (deal->gone_crm != NULL)
-        return decide_none(deal, cause, "crm_gone", deal->gone_crm, effects, err);
+        return rest(deal, cause, "crm_gone", deal->gone_crm, effects, err);
     if (deal->conflict_rounds > MERGE_CONFLICT_ROUNDS_MAX)
         return decide_none(deal, cause, "conflict_rounds", "the target changes faster than it can be written", effects,
                            err);
     if (deal->seen_partner_center == NULL || deal->seen_crm == NULL)
         return meet_partner(deal, cause, effects, err);
-    if (link_both(deal, cause, effects, &is_done, err) < 0)
+    if (tell_crm_key(deal, cause, effects, err) < 0)
         return -1;
-    return is_done ? 0 : update_sides(deal, cause, effects, err);
+    return advance_both(deal, cause, effects, err);
 }

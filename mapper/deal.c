@@ -22,6 +22,11 @@ const struct member DEAL_MEMBERS[] = {
     MEMBER(crm_id, MEMBER_TEXT, false),
     MEMBER(gone_partner_center, MEMBER_TEXT, false),
     MEMBER(gone_crm, MEMBER_TEXT, false),
+    MEMBER(replaced_crm_id, MEMBER_TEXT, false),
+    MEMBER(explained, MEMBER_TEXT, false),
+    MEMBER(rests, MEMBER_TEXT, false),
+    MEMBER(is_invited, MEMBER_BOOLEAN, false),
+    MEMBER(is_told, MEMBER_BOOLEAN, false),
     MEMBER(rules_version, MEMBER_TEXT, false),
     MEMBER(next_number, MEMBER_INTEGER, true),
     MEMBER(conflict_rounds, MEMBER_INTEGER, false),
@@ -33,6 +38,7 @@ const struct member DEAL_MEMBERS[] = {
     MEMBER(parked, MEMBER_OBJECT, true),
     MEMBER(problems, MEMBER_OBJECT, true),
     MEMBER(refused, MEMBER_OBJECT, false),
+    MEMBER(ledger, MEMBER_OBJECT, false),
     MEMBER(causes, MEMBER_ARRAY, true),
 };
 const size_t DEAL_MEMBER_COUNT = ARRAY_LENGTH(DEAL_MEMBERS);

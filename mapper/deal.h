@@ -28,8 +28,13 @@ struct deal {
     char *crm_id;
     char *gone_partner_center; /* why the record is not there ("deleted", "not_found", "forbidden"); NULL: it is */
     char *gone_crm;
-    char *rules_version;     /* of the last merge */
-    int64_t next_number;     /* of the next decision, from 1 */
+    char *replaced_crm_id; /* of a deleted CRM record that is replaced by a new one */
+    char *explained;       /* what the seller was told last, in the CRM's audit column; NULL: nothing is wrong */
+    char *rests;         /* why the deal rests ("sync_off", "crm_gone", "referral_gone"), as told; NULL: it does not */
+    bool is_invited;     /* Microsoft has been */
+    bool is_told;        /* the CRM record's own key knows where the deal lives */
+    char *rules_version; /* of the last merge */
+    int64_t next_number; /* of the next decision, from 1 */
     int64_t conflict_rounds; /* conflicts in a row without a fresh record */
     json_t *seen_partner_center;
     json_t *seen_crm;
@@ -40,7 +45,8 @@ struct deal {
     json_t *problems; /* {field: message}: values that cannot be mapped */
     json_t *refused;  /* {"target/purpose": the last write refused: {"decision", "rules_version", "write", "code",
                          "message"}}; NULL: none */
-    json_t *causes;   /* of records noted while a decision is under way */
+    json_t *ledger; /* {side: {field: {"value", "decision", "at"}}}: what we wrote and have not read back; NULL: none */
+    json_t *causes; /* of records noted while a decision is under way */
 };
 
 extern const struct member DEAL_MEMBERS[];

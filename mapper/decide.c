@@ -42,6 +42,10 @@ static int fill_decision(const struct deal *deal, const struct decide_cause *cau
     decision->causes = json_deep_copy(deal->causes);
     if (decision->causes == NULL)
         return error_no_memory(err);
+    if (cause->near_misses != NULL) {
+        decision->near_misses = json_incref(cause->near_misses);
+        decision->is_notable = decision->action == DECISION_NONE;
+    }
     if (text_assign(&decision->deal_key, deal->key, err) < 0 ||
         text_assign(&decision->referral_id, deal->referral_id, err) < 0 ||
         text_assign(&decision->crm_id, deal->crm_id, err) < 0 ||
@@ -84,11 +88,14 @@ static int fill_target(const struct deal *deal, const struct rules *rules, const
 
     if (text_assign(&decision->target, side_name(plan->target), err) < 0 ||
         text_assign(&decision->system, is_crm ? rules->crm : "partner-center", err) < 0 ||
-        text_assign(&decision->record_type, is_crm ? rules->record_type : "referral", err) < 0)
+        text_assign(&decision->record_type,
+                    plan->record_type != NULL ? plan->record_type
+                    : is_crm                  ? rules->record_type
+                                              : "referral",
+                    err) < 0)
         return -1;
     if (plan->action == DECISION_CREATE) {
-        decision->create_key = json_pack("{s:s}", is_crm ? rules->identifier_column : RULES_PATH_EXTERNAL_REFERENCE,
-                                         is_crm ? deal->referral_id : deal->crm_id);
+        decision->create_key = json_deep_copy(plan->create_key);
         if (decision->create_key == NULL)
             return error_no_memory(err);
     } else if (text_assign(&decision->record_id, is_crm ? deal->crm_id : deal->referral_id, err) < 0 ||
@@ -132,6 +139,9 @@ int decide_write(struct deal *deal, const struct decide_cause *cause, const stru
 {
     struct decision *decision = &effects->decision;
 
+    if (!text_equal(plan->purpose, "explain") &&
+        (text_assign(&deal->explained, NULL, err) < 0 || text_assign(&deal->rests, NULL, err) < 0))
+        return -1;
     effects->has_decision = true;
     decision->action = (int)plan->action;
     decision->number = deal->next_number++;

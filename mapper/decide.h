@@ -17,6 +17,7 @@ struct decide_cause {
     bool wants_reason;        /* a record that leads to nothing is answered with a decision none */
     const char *quiet_reason; /* what to say then, unless something better is known */
     const char *quiet_detail;
+    json_t *near_misses; /* borrowed; NULL: none */
 };
 
 /* A write to one side. */
@@ -26,9 +27,11 @@ struct decide_plan {
     const char *purpose;
     const char *reason;
     const char *audit_text;
-    json_t *fields;    /* borrowed */
-    json_t *write;     /* borrowed */
-    json_t *conflicts; /* borrowed, may be NULL */
+    const char *record_type; /* NULL: the side's own */
+    json_t *create_key;      /* DECISION_CREATE, borrowed */
+    json_t *fields;          /* borrowed */
+    json_t *write;           /* borrowed */
+    json_t *conflicts;       /* borrowed, may be NULL */
 };
 
 /* Remembers what a message was caused by, up to MERGE_CAUSES_MAX, for the next decision. */

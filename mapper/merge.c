@@ -7,6 +7,7 @@
 #include "common/base/text.h"
 #include "mapper/advance.h"
 #include "mapper/decide.h"
+#include "mapper/ledger.h"
 
 /* -- records ------------------------------------------------------------------------------------------------------- */
 
@@ -23,12 +24,31 @@ static int forward(const struct deal *deal, const struct record *record, struct 
     return 0;
 }
 
+/* What was sent with a creation whose answer we do not wait for is what both sides agreed on. */
+static int take_sent(struct deal *deal, struct error *err)
+{
+    const json_t *fields = json_object_get(deal->pending, "fields");
+
+    for (size_t i = 0; i < json_array_size(fields); i++) {
+        const json_t *change = json_array_get(fields, i);
+        const char *name = json_text_of(change, "name");
+        if (json_object_set(deal->base_partner_center, name, json_object_get(change, "new")) < 0 ||
+            json_object_set(deal->base_crm, name, json_object_get(change, "from")) < 0)
+            return error_no_memory(err);
+    }
+    json_decref(deal->pending);
+    deal->pending = NULL;
+    return 0;
+}
+
 static int hand_over(struct deal *deal, const struct decide_cause *cause, const char *referral_id,
                      struct merge_effects *effects, struct error *err)
 {
     struct deal alias;
     struct record *record = &effects->record;
 
+    if (deal->pending != NULL && take_sent(deal, err) < 0)
+        return -1;
     record->kind = RECORD_HANDOVER;
     record->state = message_to_json(DEAL_MEMBERS, DEAL_MEMBER_COUNT, deal);
     effects->has_record = true;
@@ -54,6 +74,12 @@ static int merge_found(struct deal *deal, const struct decide_cause *cause, cons
     return hand_over(deal, cause, record->record_id, effects, err);
 }
 
+/* A referral's engagement, from what was read of it. */
+static int learn_engagement(struct deal *deal, struct error *err)
+{
+    return text_assign(&deal->engagement_id, deal_text(deal, SIDE_PARTNER_CENTER, "engagementId"), err);
+}
+
 static int merge_handover(struct deal *deal, const struct decide_cause *cause, const struct record *record,
                           struct merge_effects *effects, struct error *err)
 {
@@ -69,6 +95,16 @@ static int merge_handover(struct deal *deal, const struct decide_cause *cause, c
         deal->seen_crm = old.seen_crm;
         old.seen_crm = NULL;
     }
+    /* What this key has read of the referral itself is not older than the answer to its creation. */
+    if (deal->seen_partner_center == NULL && old.seen_partner_center != NULL) {
+        deal->seen_partner_center = old.seen_partner_center;
+        old.seen_partner_center = NULL;
+        if (text_assign(&deal->referral_id, deal->key, err) < 0 || learn_engagement(deal, err) < 0) {
+            deal_done(&old);
+            return -1;
+        }
+    }
+    deal->is_told = true; /* the old key forwards */
     if (json_object_size(deal->base_crm) == 0 && json_object_size(deal->base_partner_center) == 0) {
         json_t *base_crm = deal->base_crm, *base_partner_center = deal->base_partner_center;
         deal->base_crm = old.base_crm;
@@ -77,6 +113,27 @@ static int merge_handover(struct deal *deal, const struct decide_cause *cause, c
         old.base_partner_center = base_partner_center;
     }
     deal_done(&old);
+    return advance_deal(deal, cause, effects, err);
+}
+
+/* A person has settled what policy manual had left open: the taken side counts as moved, the other as it stands. */
+static int merge_settlement(struct deal *deal, const struct decide_cause *cause, const struct record *record,
+                            struct merge_effects *effects, struct error *err)
+{
+    const enum side taken = text_equal(record->take, side_name(SIDE_CRM)) ? SIDE_CRM : SIDE_PARTNER_CENTER;
+    const struct rule_field *field = rules_field(cause->context->rules, record->field);
+    json_t *now;
+
+    if (field == NULL || json_object_get(deal->parked, record->field) == NULL)
+        return decide_none(deal, cause, "not_parked", "no conflict of this field waits to be settled", effects, err);
+    now = rule_field_value(field, side_other(taken), deal_values(deal, side_other(taken)));
+    if (now == NULL)
+        now = json_null();
+    /* No value of a field is this object. */
+    if (json_object_set_new(deal_base(deal, side_other(taken)), field->name, now) < 0 ||
+        json_object_set_new(deal_base(deal, taken), field->name, json_pack("{s:b}", "unsettled", 1)) < 0)
+        return error_no_memory(err);
+    (void)json_object_del(deal->parked, field->name);
     return advance_deal(deal, cause, effects, err);
 }
 
@@ -124,6 +181,8 @@ static int merge_reading(struct deal *deal, struct decide_cause *cause, const st
 {
     const char *id = json_text_of(record_document_of(record->documents, side == SIDE_CRM ? "crm" : "own"), "id");
     enum deal_news news;
+    struct ledger_findings findings = {0};
+    int status;
 
     if (side == SIDE_CRM && deal->crm_id != NULL && id != NULL && !text_equal_ignoring_case(id, deal->crm_id) &&
         deal->seen_crm != NULL)
@@ -144,7 +203,15 @@ static int merge_reading(struct deal *deal, struct decide_cause *cause, const st
         cause->quiet_reason = "older";
         cause->quiet_detail = "a newer version is known";
     }
-    return advance_deal(deal, cause, effects, err);
+    if (news != DEAL_OLDER &&
+        ledger_check(deal, cause->context->rules, side, record->documents, cause->at, &findings, err) < 0)
+        return -1;
+    effects->echoes = findings.echoes;
+    cause->near_misses = findings.near_misses;
+    status = advance_deal(deal, cause, effects, err);
+    cause->near_misses = NULL;
+    json_decref(findings.near_misses);
+    return status;
 }
 
 int merge_record(struct deal *deal, const struct merge_context *context, const struct record *record,
@@ -152,7 +219,8 @@ int merge_record(struct deal *deal, const struct merge_context *context, const s
 {
     struct decide_cause cause = {.context = context,
                                  .at = record->read_at,
-                                 .wants_reason = record->kind == RECORD_READING || record->kind == RECORD_GONE,
+                                 .wants_reason = record->kind == RECORD_READING || record->kind == RECORD_GONE ||
+                                                 record->kind == RECORD_SETTLE,
                                  .quiet_reason = "unchanged"};
     enum side side = text_equal(record->side, "crm") ? SIDE_CRM : SIDE_PARTNER_CENTER;
     int status = 0;
@@ -176,6 +244,9 @@ int merge_record(struct deal *deal, const struct merge_context *context, const s
             break;
         case RECORD_FOUND:
             status = merge_found(deal, &cause, record, ret_effects, err);
+            break;
+        case RECORD_SETTLE:
+            status = merge_settlement(deal, &cause, record, ret_effects, err);
             break;
         }
     }
@@ -201,13 +272,9 @@ static int take_base(struct deal *deal, const struct rules *rules, const json_t 
     for (size_t i = 0; i < json_array_size(fields); i++) {
         const json_t *change = json_array_get(fields, i);
         const char *name = json_text_of(change, "name");
-        const struct rule_field *field = NULL;
+        const struct rule_field *field = rules_field(rules, name);
         json_t *image = NULL;
 
-        for (size_t k = 0; k < rules->field_count && field == NULL; k++) {
-            if (text_equal(rules->fields[k].name, name))
-                field = &rules->fields[k];
-        }
         if (field == NULL)
             continue; /* a link, or a field the rules have lost meanwhile */
         if (outcome->is_certain)
@@ -221,7 +288,8 @@ static int take_base(struct deal *deal, const struct rules *rules, const json_t 
     return 0;
 }
 
-/* A record we have just created holds nothing that anybody chose but what we wrote: the rest is its base as it stands. */
+/* A record we have just created holds nothing that anybody chose but what we wrote: the rest is its base as it stands. What
+ * only Partner Center knows (a referral's id, link and programme) still has to reach the CRM. */
 static int take_base_of_created(struct deal *deal, const struct rules *rules, enum side target,
                                 const struct outcome *outcome, struct error *err)
 {
@@ -233,7 +301,8 @@ static int take_base_of_created(struct deal *deal, const struct rules *rules, en
         const struct rule_field *field = &rules->fields[i];
         json_t *image;
 
-        if (json_object_get(deal_base(deal, target), field->name) != NULL)
+        if (json_object_get(deal_base(deal, target), field->name) != NULL ||
+            (target == SIDE_PARTNER_CENTER && !field->is_written_on_update[target]))
             continue;
         image = rule_field_value(field, target, values);
         if (image != NULL && json_object_set_new(deal_base(deal, target), field->name, image) < 0)
@@ -256,21 +325,31 @@ static int note_writer(struct deal *deal, enum side target, const struct outcome
 }
 
 static int take_result(struct deal *deal, const struct decide_cause *cause, const struct outcome *outcome,
-                       const json_t *pending, enum side target, struct merge_effects *effects, struct error *err)
+                       const json_t *pending, enum side target, enum deal_news news, struct merge_effects *effects,
+                       struct error *err)
 {
     const struct rules *rules = cause->context->rules;
     char **gone = target == SIDE_CRM ? &deal->gone_crm : &deal->gone_partner_center;
 
     switch ((enum outcome_result)outcome->result) {
     case OUTCOME_APPLIED:
-        json_decref(deal->refused);
-        deal->refused = NULL;
+        /* What was refused may be taken now; not because the seller was told of it. */
+        if (!text_equal(json_text_of(pending, "purpose"), "explain")) {
+            json_decref(deal->refused);
+            deal->refused = NULL;
+        }
         deal->conflict_rounds = 0;
+        deal->is_invited = deal->is_invited || text_equal(json_text_of(pending, "purpose"), "invite");
         if (outcome->documents == NULL) /* applied, but not seen: the record has to be read before its base is known */
             return decide_to_ask(rules, deal, target, target == SIDE_CRM ? deal->crm_id : deal->referral_id, cause,
                                  effects, err);
         if (take_base(deal, rules, pending, target, outcome, err) < 0)
             return -1;
+        if (news == DEAL_NEWER && ledger_note(deal, target, json_object_get(pending, "fields"), outcome->decision_id,
+                                              outcome->finished_at, err) < 0)
+            return -1;
+        if (news != DEAL_NEWER) /* the echo was here before */
+            effects->echoes += ledger_count(rules, json_object_get(pending, "fields"));
         if (!outcome->is_certain)
             return 0;
         if (outcome->is_created && take_base_of_created(deal, rules, target, outcome, err) < 0)
@@ -291,16 +370,24 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
 
 /* An outcome is also a reading of the target, whoever's it was. */
 static int see_outcome(struct deal *deal, const struct rules *rules, const struct outcome *outcome, enum side target,
-                       struct error *err)
+                       enum deal_news *ret_news, struct error *err)
 {
     char **id = target == SIDE_CRM ? &deal->crm_id : &deal->referral_id;
-    enum deal_news news;
 
-    if (outcome->record_id != NULL && *id == NULL && text_assign(id, outcome->record_id, err) < 0)
+    *ret_news = DEAL_NEWER;
+    if (outcome->record_id != NULL && *id == NULL && outcome->result != OUTCOME_REFUSED &&
+        text_assign(id, outcome->record_id, err) < 0)
         return -1;
     if (outcome->documents == NULL)
         return 0;
-    return deal_see(deal, rules, target, outcome->documents, &news, err);
+    return deal_see(deal, rules, target, outcome->documents, ret_news, err);
+}
+
+/* The deal has got its referral: it goes on under the referral's key. */
+static bool is_birth_of_referral(const struct deal *deal, const struct outcome *outcome, enum side target)
+{
+    return target == SIDE_PARTNER_CENTER && outcome->result == OUTCOME_APPLIED && outcome->record_id != NULL &&
+           text_starts_with(deal->key, DEAL_KEY_PREFIX_CRM);
 }
 
 int merge_outcome(struct deal *deal, const struct merge_context *context, const struct outcome *outcome,
@@ -309,16 +396,24 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
     const struct decide_cause cause = {.context = context, .at = outcome->finished_at};
     enum side target = text_equal(outcome->target, "crm") ? SIDE_CRM : SIDE_PARTNER_CENTER;
     json_t *pending = deal->pending;
+    enum deal_news news;
     int status;
 
     *ret_effects = (struct merge_effects){0};
     if (deal->alias != NULL)
         return 0; /* late outcomes of the old key end here */
-    status = see_outcome(deal, context->rules, outcome, target, err);
+    status = see_outcome(deal, context->rules, outcome, target, &news, err);
     if (status == 0 && text_equal(json_text_of(pending, "id"), outcome->decision_id)) {
         deal->pending = NULL;
-        status = take_result(deal, &cause, outcome, pending, target, ret_effects, err);
+        status = take_result(deal, &cause, outcome, pending, target, news, ret_effects, err);
         json_decref(pending);
+        if (status == 0 && is_birth_of_referral(deal, outcome, target)) {
+            merge_effects_done(ret_effects);
+            status = hand_over(deal, &cause, outcome->record_id, ret_effects, err);
+            if (status < 0)
+                merge_effects_done(ret_effects);
+            return status;
+        }
         /* Applied, but not seen: to go on now would be to write the same once more. */
         if (status == 0 && (outcome->result != OUTCOME_APPLIED || outcome->documents != NULL))
             status = advance_deal(deal, &cause, ret_effects, err);

@@ -36,6 +36,7 @@ struct merge_effects {
     struct notification notification;
     bool has_record; /* handover, found, or the record forwarded to the alias; for the key in record.deal_key */
     struct record record;
+    size_t echoes;    /* fields read that show what we wrote */
     bool has_problem; /* set the message aside with this reason; the rest of the deal went on */
     struct error problem;
 };

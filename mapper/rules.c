@@ -14,6 +14,15 @@ const char *side_name(enum side side)
     return side == SIDE_CRM ? "crm" : "partner-center";
 }
 
+const struct rule_field *rules_field(const struct rules *rules, const char *name)
+{
+    for (size_t i = 0; i < rules->field_count; i++) {
+        if (text_equal(rules->fields[i].name, name))
+            return &rules->fields[i];
+    }
+    return NULL;
+}
+
 bool rule_path_is_of_microsoft(const char *path)
 {
     return text_starts_with(path, "microsoft.");

@@ -28,6 +28,8 @@ enum rule_policy {
 
 /* The referral's path that names its partner in the CRM. */
 #define RULES_PATH_EXTERNAL_REFERENCE "externalReferenceId"
+/* Known only where Microsoft is a party of the deal. */
+#define RULES_PATH_MICROSOFT_STATUS "microsoft.status"
 
 enum { RULE_PATHS_MAX = 8, RULE_FIELDS_MAX = 200 };
 
@@ -89,8 +91,8 @@ struct rules {
     json_t *lookups; /* as in messages/decision.h */
     struct rule_field *fields;
     size_t field_count;
-    /* Every path anything above reads, once each, sorted; also "id", "engagementId", "externalReferenceId", "status" and
-     * "substatus" of Partner Center's side. */
+    /* Every path anything above reads, once each, sorted; of Partner Center's side also what identity and birth need ("id",
+     * "engagementId", "externalReferenceId", "direction", "status", "substatus", "microsoft.status"). */
     char **paths[SIDE_COUNT];
     size_t path_count[SIDE_COUNT];
 };
@@ -105,6 +107,9 @@ static inline char *const *rules_columns(const struct rules *rules, size_t *ret_
     *ret_count = rules->path_count[SIDE_CRM];
     return rules->paths[SIDE_CRM];
 }
+
+/* NULL: there is no such field. */
+const struct rule_field *rules_field(const struct rules *rules, const char *name);
 
 const char *side_name(enum side side); /* "partner-center", "crm" */
 static inline enum side side_other(enum side side)

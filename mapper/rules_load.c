@@ -169,7 +169,8 @@ static int keep_sorted(const struct rules_loading *loading, json_t *set, enum si
 
 static int collect_paths(const struct rules_loading *loading, enum side side)
 {
-    static const char *const built_in[] = {"id", "engagementId", RULES_PATH_EXTERNAL_REFERENCE, "status", "substatus"};
+    static const char *const built_in[] = {"id",     "engagementId", RULES_PATH_EXTERNAL_REFERENCE, "direction",
+                                           "status", "substatus",    RULES_PATH_MICROSOFT_STATUS};
     const struct rules *rules = loading->rules;
     json_auto_t *set = json_object();
 

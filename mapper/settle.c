@@ -10,13 +10,13 @@ int settlement_init(struct settlement *settlement, struct error *err)
 {
     bool is_complete = true;
 
-    *settlement = (struct settlement){.conflicts = json_array()};
+    *settlement = (struct settlement){.conflicts = json_array(), .explanations = json_array()};
     for (int side = 0; side < SIDE_COUNT; side++) {
         settlement->fields[side] = json_array();
         settlement->write[side] = json_object();
         is_complete = is_complete && settlement->fields[side] != NULL && settlement->write[side] != NULL;
     }
-    if (!is_complete || settlement->conflicts == NULL) {
+    if (!is_complete || settlement->conflicts == NULL || settlement->explanations == NULL) {
         settlement_done(settlement);
         return error_no_memory(err);
     }
@@ -30,6 +30,7 @@ void settlement_done(struct settlement *settlement)
         json_decref(settlement->write[side]);
     }
     json_decref(settlement->conflicts);
+    json_decref(settlement->explanations);
     *settlement = (struct settlement){0};
 }
 
@@ -79,11 +80,16 @@ static int set_base(struct deal *deal, const struct standing *standing, struct e
     return 0;
 }
 
-/* Remembers that the field cannot be mapped, and reports it the first time. */
-static int note_problem(struct deal *deal, const struct rule_field *field, const struct error *why,
+/* Remembers that the field cannot be mapped, and reports it the first time. What stops at Partner Center is for the seller
+ * to put right. */
+static int note_problem(struct deal *deal, const struct rule_field *field, enum side target, const struct error *why,
                         struct settlement *settlement, struct error *err)
 {
     settlement->held_back = "unmappable";
+    if (target == SIDE_PARTNER_CENTER &&
+        json_array_append_new(settlement->explanations,
+                              json_string(field->explanation != NULL ? field->explanation : why->message)) < 0)
+        return error_no_memory(err);
     if (text_equal(json_text_of(deal->problems, field->name), why->message))
         return 0;
     if (json_object_set_new(deal->problems, field->name, json_string(why->message)) < 0)
@@ -156,22 +162,27 @@ static json_t *known_or_null(json_t *value)
     return value == NULL ? json_null() : json_incref(value);
 }
 
-static int note_conflict(const struct standing *standing, const char *policy, enum side winner,
+static int note_conflict(const struct standing *standing, const char *policy, const char *winner,
                          struct settlement *settlement, struct error *err)
 {
     json_t *conflict = json_pack("{s:s, s:o, s:o, s:s, s:s}", "name", standing->field->name, "partner_center",
                                  known_or_null(standing->now[SIDE_PARTNER_CENTER]), "crm",
-                                 known_or_null(standing->now[SIDE_CRM]), "policy", policy, "winner", side_name(winner));
+                                 known_or_null(standing->now[SIDE_CRM]), "policy", policy, "winner", winner);
 
     return json_array_append_new(settlement->conflicts, conflict) < 0 ? error_no_memory(err) : 0;
 }
 
-static int park(struct deal *deal, const struct standing *standing, struct error *err)
+/* Both values wait for a person; told whenever one of them is another than before. */
+static int park(struct deal *deal, const struct standing *standing, struct settlement *settlement, struct error *err)
 {
     json_t *both = json_pack("{s:o, s:o}", "partner_center", known_or_null(standing->now[SIDE_PARTNER_CENTER]), "crm",
                              known_or_null(standing->now[SIDE_CRM]));
+    const bool is_known = both != NULL && json_same(json_object_get(deal->parked, standing->field->name), both);
 
-    return json_object_set_new(deal->parked, standing->field->name, both) < 0 ? error_no_memory(err) : 0;
+    settlement->held_back = "manual";
+    if (json_object_set_new(deal->parked, standing->field->name, both) < 0)
+        return error_no_memory(err);
+    return is_known ? 0 : note_conflict(standing, "manual", "nobody", settlement, err);
 }
 
 /* Whose value holds. A closed referral is final, so it wins whatever the policy. *ret_is_parked: nobody's. */
@@ -190,14 +201,14 @@ static int choose_winner(struct deal *deal, const struct standing *standing, boo
         policy = "closed";
     } else if (standing->field->policy == POLICY_MANUAL) {
         *ret_is_parked = true;
-        settlement->held_back = "manual";
-        return park(deal, standing, err);
+        return park(deal, standing, settlement, err);
     } else if (standing->field->policy == POLICY_LATEST) {
         *ret_winner = (enum side)later_side(deal);
     } else {
         *ret_winner = standing->field->policy == POLICY_CRM ? SIDE_CRM : SIDE_PARTNER_CENTER;
     }
-    return note_conflict(standing, policy, *ret_winner, settlement, err);
+    settlement->settled++;
+    return note_conflict(standing, policy, side_name(*ret_winner), settlement, err);
 }
 
 static int add_change(const struct standing *standing, enum side target, json_t *value, struct settlement *settlement,
@@ -210,6 +221,35 @@ static int add_change(const struct standing *standing, enum side target, json_t 
     if (json_array_append_new(settlement->fields[target], change) < 0 ||
         rule_field_spread(standing->field, target, value, settlement->write[target]) < 0)
         return error_no_memory(err);
+    return 0;
+}
+
+/* Closing a referral that nobody has answered declines it: other words stand in the value then. */
+static int decline_unanswered(const struct deal *deal, const struct rules *rules, const struct rule_field *field,
+                              json_t **value, struct settlement *settlement, struct error *err)
+{
+    const json_t *substitute = rules->unanswered.substitute;
+    const size_t count = field->path_count[SIDE_PARTNER_CENTER];
+    json_t *replaced;
+
+    if (rules->unanswered.when == NULL ||
+        !rules_hold(rules->unanswered.when, deal_values(deal, SIDE_PARTNER_CENTER), true))
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *words = json_object_get(substitute, field->paths[SIDE_PARTNER_CENTER][i]);
+        const char *word = json_string_value(count == 1 ? *value : json_array_get(*value, i));
+        json_t *instead = word == NULL ? NULL : json_object_get(words, word);
+        if (instead == NULL)
+            continue;
+        settlement->is_declining = true;
+        replaced = count == 1 ? json_incref(instead) : json_copy(*value);
+        if (replaced == NULL || (count > 1 && json_array_set(replaced, i, instead) < 0)) {
+            json_decref(replaced);
+            return error_no_memory(err);
+        }
+        json_decref(*value);
+        *value = replaced;
+    }
     return 0;
 }
 
@@ -226,13 +266,15 @@ static int write_winner(struct deal *deal, const struct rules *rules, const stru
         *err = why;
         return -1;
     case MAPPING_PROBLEM:
-        return note_problem(deal, standing->field, &why, settlement, err);
+        return note_problem(deal, standing->field, target, &why, settlement, err);
     case MAPPING_DONE:
         break;
     }
     if (value == NULL || (standing->now[target] != NULL && json_same(value, standing->now[target])))
         return set_base(deal, standing, err);
     (void)json_object_del(deal->problems, standing->field->name);
+    if (target == SIDE_PARTNER_CENTER && decline_unanswered(deal, rules, standing->field, &value, settlement, err) < 0)
+        return -1;
     return add_change(standing, target, value, settlement, err);
 }
 
@@ -242,7 +284,7 @@ static const char *hindrance(const struct deal *deal, const struct rules *rules,
     if (rules_hold(rules->is_closed[target], deal_values(deal, target), false))
         return target == SIDE_CRM ? "crm_closed" : "partner_center_closed";
     /* Nothing leaves the CRM while the seller's switch is off (co-sell connectors, "Sync with Partner Center"). */
-    if (target == SIDE_PARTNER_CENTER &&
+    if ((target == SIDE_PARTNER_CENTER || rules->sync_off == SYNC_OFF_PAUSE) &&
         json_is_false(json_object_get(deal_values(deal, SIDE_CRM), rules->sync_column)))
         return "sync_off";
     return NULL;
@@ -290,6 +332,9 @@ int settle_updates(struct deal *deal, const struct rules *rules, struct settleme
         if (status < 0)
             return -1;
     }
+    if (settlement->is_declining && rules->unanswered.write != NULL &&
+        json_object_update_missing(settlement->write[SIDE_PARTNER_CENTER], rules->unanswered.write) < 0)
+        return error_no_memory(err);
     return 0;
 }
 
@@ -307,7 +352,7 @@ static int create_field(struct deal *deal, const struct rules *rules, const stru
         *err = why;
         return -1;
     case MAPPING_PROBLEM:
-        return note_problem(deal, field, &why, settlement, err);
+        return note_problem(deal, field, target, &why, settlement, err);
     case MAPPING_DONE:
         break;
     }
@@ -319,19 +364,20 @@ static int create_field(struct deal *deal, const struct rules *rules, const stru
         return 0;
     error_set(&why, ERROR_POISON, "rules.required", "field '%s' is needed to create the record and has no value",
               field->name);
-    return note_problem(deal, field, &why, settlement, err);
+    return note_problem(deal, field, target, &why, settlement, err);
 }
 
-int settle_creation(struct deal *deal, const struct rules *rules, enum side target, struct settlement *settlement,
-                    struct error *err)
+int settle_creation(struct deal *deal, const struct rules *rules, enum side target, enum settle_situation situation,
+                    struct settlement *settlement, struct error *err)
 {
     for (size_t i = 0; i < rules->field_count; i++) {
+        const struct rule_field *field = &rules->fields[i];
         struct standing standing;
         int status;
 
-        if (!rules->fields[i].is_written_on_create[target])
+        if (situation == SETTLE_INVITE ? !field->is_written_on_invite : !field->is_written_on_create[target])
             continue;
-        stand(deal, &rules->fields[i], &standing);
+        stand(deal, field, &standing);
         json_decref(standing.now[target]);
         standing.now[target] = NULL; /* there is nothing on the target yet */
         status = create_field(deal, rules, &standing, target, settlement, err);

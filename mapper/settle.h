@@ -15,12 +15,17 @@
 struct settlement {
     json_t *fields[SIDE_COUNT]; /* by target: [{"name", "old", "new", "from"}] */
     json_t *write[SIDE_COUNT];  /* by target: {path: value} */
-    json_t *conflicts;          /* [{"name", "partner_center", "crm", "policy", "winner"}] */
+    json_t *conflicts;          /* [{"name", "partner_center", "crm", "policy", "winner"}]; winner "nobody": parked */
+    size_t settled;             /* of those, how many have a winner */
+    bool is_declining;          /* what nobody has answered is being closed */
+    json_t *explanations;       /* [text]: what a seller has to do before the record can be created */
     const char *held_back;      /* why a moved field was not written: "partner_center_closed", "crm_closed", "sync_off",
                                    "manual", "unmappable"; NULL: none was */
     bool has_problem;           /* a value that cannot be mapped, not told before */
     struct error problem;
 };
+
+enum settle_situation { SETTLE_CREATE, SETTLE_INVITE };
 
 int settlement_init(struct settlement *settlement, struct error *err) TANDEM_MUST_CHECK;
 void settlement_done(struct settlement *settlement);
@@ -29,8 +34,9 @@ void settlement_done(struct settlement *settlement);
 int settle_updates(struct deal *deal, const struct rules *rules, struct settlement *settlement, struct error *err)
     TANDEM_MUST_CHECK;
 /* For a record to be created on `target` from what is known of the other side. A required field without a value, or one
- * that cannot be mapped, is a problem and nothing must be created. */
-int settle_creation(struct deal *deal, const struct rules *rules, enum side target, struct settlement *settlement,
-                    struct error *err) TANDEM_MUST_CHECK;
+ * that cannot be mapped, is a problem and nothing must be created. SETTLE_INVITE: only what belongs on the invitation of
+ * Microsoft, towards Partner Center. May be called for both, one after the other, with one settlement. */
+int settle_creation(struct deal *deal, const struct rules *rules, enum side target, enum settle_situation situation,
+                    struct settlement *settlement, struct error *err) TANDEM_MUST_CHECK;
 
 #endif

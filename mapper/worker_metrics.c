@@ -27,6 +27,11 @@ void worker_metrics_declare(struct worker_metrics *metrics)
         metrics_declare(METRIC_GAUGE, "tandem_mapper_rules", "version", "1 for the version of the rules in force.");
     metrics->echoes = declare_single(METRIC_COUNTER, "tandem_mapper_echoes_total",
                                      "Readings that showed nothing but our own last write.");
+    metrics->echoed_fields = declare_single(METRIC_COUNTER, "tandem_mapper_echoed_fields_total",
+                                            "Fields we wrote that were read back as written.");
+    metrics->near_misses = metrics_declare(
+        METRIC_COUNTER, "tandem_mapper_near_misses_total", "field",
+        "Fields that soon after our write showed another value; the audit's view near_misses tells them.");
     metrics->requests = declare_single(METRIC_COUNTER, "tandem_mapper_partner_requests_total",
                                        "Readings of a deal's other side that were asked for.");
     metrics->deals = declare_single(METRIC_GAUGE, "tandem_mapper_deals", "Deals in the local store.");
@@ -56,8 +61,14 @@ void worker_metrics_effects(const struct worker_metrics *metrics, const struct m
 
     if (effects->has_notification)
         metric_add(metrics->requests, 1);
+    metric_add(metrics->echoed_fields, (int64_t)effects->echoes);
     if (!effects->has_decision)
         return;
+    for (size_t k = 0; k < json_array_size(decision->near_misses); k++) {
+        const char *name = json_text_of(json_array_get(decision->near_misses, k), "name");
+        if (name)
+            metric_count(metrics->near_misses, name, NULL, NULL, NULL);
+    }
     metric_count(metrics->decisions, action_name(decision->action), decision->reason, NULL, NULL);
     if (decision->action == DECISION_NONE && text_equal(decision->reason, "echo"))
         metric_add(metrics->echoes, 1);

@@ -11,8 +11,10 @@ struct worker_metrics {
     struct metric *decisions;
     struct metric *conflicts;
     struct metric *dead_letters;
+    struct metric *near_misses;
     struct metric *rules;
     struct series *echoes;
+    struct series *echoed_fields;
     struct series *requests;
     struct series *deals;
     struct series *store_bytes;

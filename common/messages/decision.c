@@ -31,6 +31,8 @@ const struct member DECISION_MEMBERS[] = {
     MEMBER(write, MEMBER_OBJECT, false, NULL),
     MEMBER(lookups, MEMBER_OBJECT, false, NULL),
     MEMBER(conflicts, MEMBER_ARRAY, false, NULL),
+    MEMBER(near_misses, MEMBER_ARRAY, false, NULL),
+    MEMBER(is_notable, MEMBER_BOOLEAN, false, NULL),
     MEMBER(audit_column, MEMBER_TEXT, false, NULL),
     MEMBER(audit_text, MEMBER_TEXT, false, NULL),
     MEMBER(rules_version, MEMBER_TEXT, false, NULL),

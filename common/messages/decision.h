@@ -7,6 +7,7 @@
  *             into the referral ("details.dealValue").
  * `lookups`   {"customerid_account": {"entity": "account", "match": ["name", "address1_postalcode"], "create": true}}
  * `conflicts` [{"name", "partner_center", "crm", "policy", "winner"}]: how both-sided changes were settled
+ * `near_misses` [{"name", "written", "found", "decision"}]: values found soon after our own write of another one
  * `causes`    as in record.h, of every record folded into this decision */
 #ifndef TANDEM_MESSAGES_DECISION_H
 #define TANDEM_MESSAGES_DECISION_H
@@ -29,7 +30,7 @@ struct decision {
     char *detail;      /* a sentence for people; may be NULL */
     char *target;      /* "partner-center" or "crm"; NULL for none */
     char *system;      /* "partner-center", "dynamics-365"; NULL for none */
-    char *record_type; /* "opportunity", "referral"; NULL for none */
+    char *record_type; /* "opportunity", "referral", "invitation" (of Microsoft to our referral); NULL for none */
     char *record_id;   /* of the target; NULL for create */
     char *referral_id; /* of the deal, where known */
     char *crm_id;      /* of the deal, where known */
@@ -40,8 +41,10 @@ struct decision {
     json_t *write;
     json_t *lookups;
     json_t *conflicts;
-    char *audit_column; /* where the target keeps the audit text and marker; NULL: it has no such field */
-    char *audit_text;   /* one line for the seller, without the marker */
+    json_t *near_misses; /* NULL: none */
+    bool is_notable;     /* none: belongs into the audit whatever its settings say */
+    char *audit_column;  /* where the target keeps the audit text and marker; NULL: it has no such field */
+    char *audit_text;    /* one line for the seller, without the marker */
     char *rules_version;
     char *decided_at;  /* time of the message that led to it (the mapper has no clock) */
     char *received_at; /* when the earliest cause reached us; NULL if unknown */

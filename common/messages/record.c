@@ -4,7 +4,7 @@
 
 #include "common/base/text.h"
 
-static const char *const kind_words[] = {"reading", "gone", "handover", "found", NULL};
+static const char *const kind_words[] = {"reading", "gone", "handover", "found", "settle", NULL};
 
 #define MEMBER(name_, kind_, required_, words_)                                                                \
     {                                                                                                          \
@@ -17,7 +17,8 @@ const struct member RECORD_MEMBERS[] = {
     MEMBER(system, MEMBER_TEXT, false, NULL),      MEMBER(deal_key, MEMBER_TEXT, true, NULL),
     MEMBER(record_type, MEMBER_TEXT, false, NULL), MEMBER(record_id, MEMBER_TEXT, false, NULL),
     MEMBER(read_at, MEMBER_TEXT, true, NULL),      MEMBER(reason, MEMBER_TEXT, false, NULL),
-    MEMBER(from_key, MEMBER_TEXT, false, NULL),    MEMBER(documents, MEMBER_ARRAY, false, NULL),
+    MEMBER(from_key, MEMBER_TEXT, false, NULL),    MEMBER(field, MEMBER_TEXT, false, NULL),
+    MEMBER(take, MEMBER_TEXT, false, NULL),        MEMBER(documents, MEMBER_ARRAY, false, NULL),
     MEMBER(state, MEMBER_OBJECT, false, NULL),     MEMBER(causes, MEMBER_ARRAY, false, NULL),
 };
 const size_t RECORD_MEMBER_COUNT = ARRAY_LENGTH(RECORD_MEMBERS);

@@ -16,12 +16,13 @@ enum record_kind {
     RECORD_READING,
     RECORD_GONE,     /* not there, or not visible: see reason */
     RECORD_HANDOVER, /* the state of the old key `from_key`, in `state` */
-    RECORD_FOUND     /* a referral that names this CRM record exists: `record_id` */
+    RECORD_FOUND,    /* a referral that names this CRM record exists: `record_id` */
+    RECORD_SETTLE    /* a person has settled a conflict of policy manual: `field` takes the value of `take` */
 };
 
 struct record {
     int kind;
-    char *side;   /* "partner-center" or "crm"; NULL for handover and found */
+    char *side;   /* "partner-center" or "crm"; NULL for handover, found and settle */
     char *system; /* "partner-center", "dynamics-365" */
     char *deal_key;
     char *record_type; /* "referral", "opportunity" */
@@ -29,6 +30,8 @@ struct record {
     char *read_at;     /* RFC 3339 */
     char *reason;      /* RECORD_GONE: "deleted", "not_found", "forbidden" */
     char *from_key;    /* RECORD_HANDOVER */
+    char *field;       /* RECORD_SETTLE: name in the rules */
+    char *take;        /* RECORD_SETTLE: "partner-center" or "crm" */
     json_t *documents; /* RECORD_READING */
     json_t *state;     /* RECORD_HANDOVER */
     json_t *causes;    /* [{"notification": ce_id, "origin", "event", "received_at", "occurred_at"}], oldest first */

@@ -124,8 +124,10 @@ static void give_record(struct scene *scene, struct record *record)
 {
     const struct merge_context context = next_context(scene);
     struct error err = ERROR_INIT;
-    record->deal_key = text_copy(scene->deal.key);
-    record->read_at = text_copy("2026-01-01T00:01:00Z");
+    if (record->deal_key == NULL)
+        record->deal_key = text_copy(scene->deal.key);
+    if (record->read_at == NULL)
+        record->read_at = text_copy("2026-01-01T00:01:00Z");
     if (merge_record(&scene->deal, &context, record, &scene->effects, &err) < 0)
         fail_msg("%s", err.message);
     record_done(record);
@@ -156,6 +158,23 @@ void gone_arrives(struct scene *scene, enum side side, const char *reason)
                             .record_id = text_copy(side == SIDE_CRM ? CRM_RECORD : REFERRAL),
                             .reason = text_copy(reason)};
     give_record(scene, &record);
+}
+
+void found_arrives(struct scene *scene, const char *referral_id)
+{
+    struct record record = {.kind = RECORD_FOUND, .record_id = text_copy(referral_id)};
+    give_record(scene, &record);
+}
+
+void settle_arrives(struct scene *scene, const char *field, const char *take)
+{
+    struct record record = {.kind = RECORD_SETTLE, .field = text_copy(field), .take = text_copy(take)};
+    give_record(scene, &record);
+}
+
+void message_arrives(struct scene *scene, struct record *record)
+{
+    give_record(scene, record);
 }
 
 void outcome_arrives(struct scene *scene, enum outcome_result result, bool is_certain, json_t *documents)
@@ -195,6 +214,7 @@ void scene_agrees(struct scene *scene, const char *partner_center_body, const ch
 
     scene->deal.referral_id = text_copy(REFERRAL);
     scene->deal.crm_id = text_copy(CRM_RECORD);
+    scene->deal.is_told = true;
     for (int side = 0; side < SIDE_COUNT; side++) {
         json_t *body = linked(bodies[side], side == SIDE_CRM ? "referral_id" : "externalReferenceId",
                               side == SIDE_CRM ? REFERRAL : CRM_RECORD);

@@ -48,6 +48,10 @@ void add_microsofts(json_t *documents, int version, const char *body);
 void record_arrives(struct scene *scene, enum side side, json_t *documents);
 void reading_arrives(struct scene *scene, enum side side, int version, const char *body);
 void gone_arrives(struct scene *scene, enum side side, const char *reason);
+void found_arrives(struct scene *scene, const char *referral_id);
+void settle_arrives(struct scene *scene, const char *field, const char *take);
+/* As it is, but for the key; it is released. */
+void message_arrives(struct scene *scene, struct record *record);
 void outcome_arrives(struct scene *scene, enum outcome_result result, bool is_certain, json_t *documents);
 
 /* Both sides read in version 1, linked, and both bases as they stand. */

@@ -253,7 +253,7 @@ static void test_two_refused_writes_come_to_rest(void **state)
                         documents_of(SIDE_PARTNER_CENTER, 2,
                                      "{'type': 'Shared', 'status': 'Active', 'city': 'A', 'details': {'notes': 'n'}}"));
     }
-    assert_int_equal(rounds, 2);
+    assert_int_equal(rounds, 3); /* the link, the change, and telling the seller */
     scene_end(&scene);
 }
 
@@ -525,7 +525,8 @@ static void test_gone_record_stops_the_deal(void **state)
     reading_arrives(&scene, SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}");
     assert_writes(&scene, "crm", "{'city': 'B'}");
     outcome_arrives(&scene, OUTCOME_GONE, false, NULL);
-    assert_silent(&scene);
+    assert_none(&scene, "crm_gone");
+    assert_true(scene.effects.decision.is_notable);
     assert_string_equal(scene.deal.gone_crm, "not_found");
     scene_end(&scene);
 }

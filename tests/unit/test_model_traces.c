@@ -112,6 +112,7 @@ static void begin_deal(struct replay *replay, const char *seed)
     assert_int_equal(deal_init(&replay->deal, KEY, &err), 0);
     replay->deal.referral_id = text_copy(KEY);
     replay->deal.crm_id = text_copy(CRM_ID);
+    replay->deal.is_told = true;
     for (int side = 0; side < SIDE_COUNT; side++) {
         enum deal_news news;
         json_t *documents = documents_of((enum side)side, start);

@@ -11,6 +11,8 @@
 #include "common/base/text.h"
 #include "tests/support/deals.h"
 
+#define PARKED_MEMO "[{'name': 'memo', 'partner_center': 'p', 'crm': 'c', 'policy': 'manual', 'winner': 'nobody'}]"
+
 /* Takes over new readings of both sides; NULL: none. */
 static void both_change(struct scene *scene, int partner_center_version, const char *partner_center, int crm_version,
                         const char *crm)
@@ -176,9 +178,11 @@ static void test_policy_manual(void **state)
     struct scene scene;
     begin(&scene, "{'memo': 'm'}", "{'memo': 'm'}");
     both_change(&scene, 2, "{'memo': 'p'}", 2, "{'memo': 'c'}");
-    assert_settles(&scene, &(struct wanted){.held_back = "manual"});
+    assert_settles(&scene, &(struct wanted){.held_back = "manual", .conflicts = PARKED_MEMO});
     assert_json_is(json_incref(scene.deal.parked), "{'memo': {'partner_center': 'p', 'crm': 'c'}}");
-    both_change(&scene, 3, "{'memo': 'm'}", 0, NULL);
+    both_change(&scene, 3, "{'memo': 'p'}", 0, NULL); /* the same again is not told again */
+    assert_settles(&scene, &(struct wanted){.held_back = "manual"});
+    both_change(&scene, 4, "{'memo': 'm'}", 0, NULL);
     assert_settles(&scene, &(struct wanted){.partner_center = "{'memo': 'c'}"});
     assert_json_is(json_incref(scene.deal.parked), "{}");
     scene_end(&scene);
@@ -191,7 +195,7 @@ static void test_parked_values_that_meet(void **state)
     struct scene scene;
     begin(&scene, "{'memo': 'm'}", "{'memo': 'm'}");
     both_change(&scene, 2, "{'memo': 'p'}", 2, "{'memo': 'c'}");
-    assert_settles(&scene, &(struct wanted){.held_back = "manual"});
+    assert_settles(&scene, &(struct wanted){.held_back = "manual", .conflicts = PARKED_MEMO});
     both_change(&scene, 0, NULL, 3, "{'memo': 'p'}");
     assert_settles(&scene, &(struct wanted){0});
     assert_json_is(json_incref(scene.deal.parked), "{}");
@@ -277,10 +281,24 @@ static void test_switch_holds_back_the_crm(void **state)
     (void)state;
     struct scene scene;
     begin(&scene, "{'city': 'A', 'name': 'a'}", "{'city': 'A', 'name': 'a', 'sync': true}");
+    scene.rules->sync_off = SYNC_OFF_HOLD;
     both_change(&scene, 2, "{'city': 'A', 'name': 'b'}", 2, "{'city': 'C', 'name': 'a', 'sync': false}");
     assert_settles(&scene, &(struct wanted){.crm = "{'name': 'b'}", .held_back = "sync_off"});
     both_change(&scene, 0, NULL, 3, "{'city': 'C', 'name': 'b', 'sync': true}");
     assert_settles(&scene, &(struct wanted){.partner_center = "{'city': 'C'}"});
+    scene_end(&scene);
+}
+
+/* Where the rules pause a deal whose switch is off, neither side is written. */
+static void test_switch_pauses_both_sides(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene, "{'city': 'A', 'name': 'a'}", "{'city': 'A', 'name': 'a', 'sync': true}");
+    both_change(&scene, 2, "{'city': 'A', 'name': 'b'}", 2, "{'city': 'C', 'name': 'a', 'sync': false}");
+    assert_settles(&scene, &(struct wanted){.held_back = "sync_off"});
+    both_change(&scene, 0, NULL, 3, "{'city': 'C', 'name': 'a', 'sync': true}");
+    assert_settles(&scene, &(struct wanted){.crm = "{'name': 'b'}", .partner_center = "{'city': 'C'}"});
     scene_end(&scene);
 }
 
@@ -330,7 +348,7 @@ static void assert_creation(struct scene *scene, const char *write, const char *
     struct settlement settlement;
     struct error err = ERROR_INIT;
     assert_int_equal(settlement_init(&settlement, &err), 0);
-    assert_int_equal(settle_creation(&scene->deal, scene->rules, SIDE_CRM, &settlement, &err), 0);
+    assert_int_equal(settle_creation(&scene->deal, scene->rules, SIDE_CRM, SETTLE_CREATE, &settlement, &err), 0);
     assert_int_equal(settlement.has_problem, problem != NULL);
     if (problem != NULL)
         assert_string_equal(settlement.problem.message, problem);
@@ -387,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_nothing_reopens_a_referral),
         cmocka_unit_test(test_closed_crm_record_is_not_written),
         cmocka_unit_test(test_switch_holds_back_the_crm),
+        cmocka_unit_test(test_switch_pauses_both_sides),
         cmocka_unit_test(test_leave_settles_the_field),
         cmocka_unit_test(test_unmappable_value_stops_its_field_only),
         cmocka_unit_test(test_creation_writes_what_is_known),

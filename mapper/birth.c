@@ -1,0 +1,271 @@
+#include "mapper/birth.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/base/text.h"
+#include "mapper/settle.h"
+
+/* -- explanations -------------------------------------------------------------------------------------------------- */
+
+int birth_explain(struct deal *deal, const struct decide_cause *cause, const char *text, const char *reason,
+                  struct merge_effects *effects, struct error *err)
+{
+    const struct rules *rules = cause->context->rules;
+    json_auto_t *fields =
+        json_pack("[{s:s, s:s?, s:s, s:n}]", "name", "explanation", "old", deal->explained, "new", text, "from");
+    json_auto_t *write = NULL;
+    struct decide_plan plan = {.action = DECISION_UPDATE,
+                               .target = SIDE_CRM,
+                               .purpose = "explain",
+                               .reason = reason,
+                               .audit_text = text,
+                               .fields = fields};
+
+    if (rules->audit_column == NULL || deal->seen_crm == NULL || text_equal(deal->explained, text))
+        return decide_none(deal, cause, reason, text, effects, err);
+    write = json_pack("{s:s}", rules->audit_column, text);
+    if (fields == NULL || write == NULL)
+        return error_no_memory(err);
+    plan.write = write;
+    if (decide_find_refusal(deal, rules, &plan) != NULL)
+        return decide_none(deal, cause, reason, text, effects, err);
+    if (text_assign(&deal->explained, text, err) < 0)
+        return -1;
+    return decide_write(deal, cause, &plan, effects, err);
+}
+
+int birth_explain_refusal(struct deal *deal, const struct decide_cause *cause, const json_t *refusal,
+                          struct merge_effects *effects, struct error *err)
+{
+    const char *code = json_text_of(refusal, "code");
+    char *text =
+        text_format("Partner Center has refused this deal (%s). Correct it and save it again; an administrator "
+                    "finds the details in Tandem's audit.",
+                    code == NULL ? "no reason given" : code);
+    int status;
+
+    if (text == NULL)
+        return error_no_memory(err);
+    status = birth_explain(deal, cause, text, "refused_before", effects, err);
+    free(text);
+    return status;
+}
+
+/* "Not sent to Partner Center: first. second." */
+static int explain_all(struct deal *deal, const struct decide_cause *cause, const json_t *explanations,
+                       struct merge_effects *effects, struct error *err)
+{
+    struct text text;
+    int status = -1;
+
+    text_init(&text, BIRTH_EXPLANATION_BYTES_MAX);
+    if (text_append(&text, "Not sent to Partner Center:") < 0)
+        goto out;
+    for (size_t i = 0; i < json_array_size(explanations); i++) {
+        if (text_appendf(&text, " %s", json_string_value(json_array_get(explanations, i))) < 0)
+            break; /* the first ones tell enough */
+    }
+    status = birth_explain(deal, cause, text_string(&text), "invalid", effects, err);
+out:
+    text_done(&text);
+    return status < 0 && err->class == ERROR_NONE ? error_no_memory(err) : status;
+}
+
+/* -- creation ------------------------------------------------------------------------------------------------------ */
+
+static int create_in_crm(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
+                         struct merge_effects *effects, struct error *err)
+{
+    const struct rules *rules = cause->context->rules;
+    json_auto_t *key = json_pack("{s:s}", rules->identifier_column, deal->referral_id);
+    const struct decide_plan plan = {.action = DECISION_CREATE,
+                                     .target = SIDE_CRM,
+                                     .purpose = "create",
+                                     .reason = "new_referral",
+                                     .audit_text = "Created from Partner Center",
+                                     .create_key = key,
+                                     .fields = settlement->fields[SIDE_CRM],
+                                     .write = settlement->write[SIDE_CRM]};
+    const json_t *refusal;
+
+    if (key == NULL || json_object_set_new(plan.write, rules->identifier_column, json_string(deal->referral_id)) < 0)
+        return error_no_memory(err);
+    refusal = decide_find_refusal(deal, rules, &plan);
+    if (refusal != NULL)
+        return decide_none(deal, cause, "refused_before", json_text_of(refusal, "code"), effects, err);
+    return decide_write(deal, cause, &plan, effects, err);
+}
+
+int birth_in_crm(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects, struct error *err)
+{
+    const struct rules *rules = cause->context->rules;
+    struct settlement settlement;
+    int status;
+
+    if (!rules_hold(rules->select[SIDE_PARTNER_CENTER], deal_values(deal, SIDE_PARTNER_CENTER), true))
+        return decide_none(deal, cause, "not_selected", "the rules' select does not take this referral", effects, err);
+    if (settlement_init(&settlement, err) < 0)
+        return -1;
+    status = settle_creation(deal, rules, SIDE_CRM, SETTLE_CREATE, &settlement, err);
+    if (status == 0 && settlement.held_back != NULL) {
+        effects->has_problem = settlement.has_problem;
+        effects->problem = settlement.problem;
+        status = decide_none(deal, cause, "invalid", "a value the CRM record needs is missing or cannot be mapped",
+                             effects, err);
+    } else if (status == 0) {
+        status = create_in_crm(deal, cause, &settlement, effects, err);
+    }
+    settlement_done(&settlement);
+    return status;
+}
+
+static int create_at_partner_center(struct deal *deal, const struct decide_cause *cause,
+                                    const struct settlement *settlement, struct merge_effects *effects,
+                                    struct error *err)
+{
+    const struct rules *rules = cause->context->rules;
+    json_auto_t *key = json_pack("{s:s}", RULES_PATH_EXTERNAL_REFERENCE, deal->crm_id);
+    const struct decide_plan plan = {.action = DECISION_CREATE,
+                                     .target = SIDE_PARTNER_CENTER,
+                                     .purpose = "create",
+                                     .reason = "new_crm_record",
+                                     .create_key = key,
+                                     .fields = settlement->fields[SIDE_PARTNER_CENTER],
+                                     .write = settlement->write[SIDE_PARTNER_CENTER]};
+    const json_t *refusal;
+
+    if (key == NULL || json_object_set_new(plan.write, RULES_PATH_EXTERNAL_REFERENCE, json_string(deal->crm_id)) < 0)
+        return error_no_memory(err);
+    refusal = decide_find_refusal(deal, rules, &plan);
+    if (refusal != NULL)
+        return birth_explain_refusal(deal, cause, refusal, effects, err);
+    return decide_write(deal, cause, &plan, effects, err);
+}
+
+static bool wants_microsoft(const struct deal *deal, const struct rules *rules)
+{
+    return rules->invitation.when != NULL && rules_hold(rules->invitation.when, deal_values(deal, SIDE_CRM), true);
+}
+
+/* What the invitation will need is checked before the first call, or half a deal would be left behind. */
+static int check_invitation(struct deal *deal, const struct rules *rules, struct settlement *settlement,
+                            struct error *err)
+{
+    struct settlement invitation;
+    int status;
+
+    if (!wants_microsoft(deal, rules))
+        return 0;
+    if (settlement_init(&invitation, err) < 0)
+        return -1;
+    status = settle_creation(deal, rules, SIDE_PARTNER_CENTER, SETTLE_INVITE, &invitation, err);
+    if (status == 0 && invitation.held_back != NULL) {
+        settlement->held_back = invitation.held_back;
+        status = json_array_extend(settlement->explanations, invitation.explanations) < 0 ? error_no_memory(err) : 0;
+    }
+    settlement_done(&invitation);
+    return status;
+}
+
+int birth_at_partner_center(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
+                            struct error *err)
+{
+    const struct rules *rules = cause->context->rules;
+    const json_t *values = deal_values(deal, SIDE_CRM);
+    struct settlement settlement;
+    int status;
+
+    if (json_is_false(json_object_get(values, rules->sync_column)))
+        return decide_none(deal, cause, "sync_off", "the seller has not switched synchronisation on", effects, err);
+    if (rules->select[SIDE_CRM] == NULL || !rules_hold(rules->select[SIDE_CRM], values, true))
+        return decide_none(deal, cause, "not_selected", "the rules' select does not take this CRM record", effects,
+                           err);
+    if (rules_hold(rules->is_closed[SIDE_CRM], values, false))
+        return decide_none(deal, cause, "crm_closed", "a closed record is not sent", effects, err);
+    if (settlement_init(&settlement, err) < 0)
+        return -1;
+    status = settle_creation(deal, rules, SIDE_PARTNER_CENTER, SETTLE_CREATE, &settlement, err);
+    if (status == 0)
+        status = check_invitation(deal, rules, &settlement, err);
+    if (status == 0)
+        status = settlement.held_back != NULL ? explain_all(deal, cause, settlement.explanations, effects, err)
+                                              : create_at_partner_center(deal, cause, &settlement, effects, err);
+    settlement_done(&settlement);
+    return status;
+}
+
+/* -- the invitation ------------------------------------------------------------------------------------------------ */
+
+static bool is_invitation_due(const struct deal *deal, const struct rules *rules)
+{
+    const json_t *values = deal_values(deal, SIDE_PARTNER_CENTER);
+    const char *direction = json_text_of(values, "direction");
+
+    /* A deal sent to us is somebody else's to share; one Microsoft is a party of needs no invitation. */
+    return !deal->is_invited && deal->engagement_id != NULL && wants_microsoft(deal, rules) &&
+           json_object_get(values, RULES_PATH_MICROSOFT_STATUS) == NULL &&
+           (direction == NULL || !text_equal_ignoring_case(direction, "Incoming")) &&
+           !json_is_false(json_object_get(deal_values(deal, SIDE_CRM), rules->sync_column)) &&
+           !rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], values, false);
+}
+
+/* The invitation repeats the deal, with what is only for Microsoft over it. */
+static int invite(struct deal *deal, const struct decide_cause *cause, const struct settlement *whole,
+                  const struct settlement *own, struct merge_effects *effects, bool *ret_is_done, struct error *err)
+{
+    const struct rules *rules = cause->context->rules;
+    json_t *write = whole->write[SIDE_PARTNER_CENTER];
+    json_auto_t *key = json_pack("{s:s}", "engagementId", deal->engagement_id);
+    const struct decide_plan plan = {.action = DECISION_CREATE,
+                                     .target = SIDE_PARTNER_CENTER,
+                                     .purpose = "invite",
+                                     .reason = "microsoft_wanted",
+                                     .record_type = BIRTH_INVITATION,
+                                     .create_key = key,
+                                     .fields = own->fields[SIDE_PARTNER_CENTER],
+                                     .write = write};
+
+    if (key == NULL || json_object_update(write, own->write[SIDE_PARTNER_CENTER]) < 0 ||
+        (rules->invitation.write != NULL && json_object_update(write, rules->invitation.write) < 0) ||
+        json_object_set_new(write, RULES_PATH_EXTERNAL_REFERENCE, json_string(deal->crm_id)) < 0 ||
+        json_object_set_new(write, "engagementId", json_string(deal->engagement_id)) < 0)
+        return error_no_memory(err);
+    if (decide_find_refusal(deal, rules, &plan) != NULL)
+        return 0;
+    *ret_is_done = true;
+    return decide_write(deal, cause, &plan, effects, err);
+}
+
+int birth_invitation(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
+                     bool *ret_is_done, struct error *err)
+{
+    const struct rules *rules = cause->context->rules;
+    struct settlement whole, own;
+    int status;
+
+    if (!is_invitation_due(deal, rules))
+        return 0;
+    if (settlement_init(&whole, err) < 0)
+        return -1;
+    if (settlement_init(&own, err) < 0) {
+        settlement_done(&whole);
+        return -1;
+    }
+    status = settle_creation(deal, rules, SIDE_PARTNER_CENTER, SETTLE_CREATE, &whole, err);
+    if (status == 0)
+        status = settle_creation(deal, rules, SIDE_PARTNER_CENTER, SETTLE_INVITE, &own, err);
+    if (status == 0 && whole.held_back == NULL && own.held_back == NULL) {
+        status = invite(deal, cause, &whole, &own, effects, ret_is_done, err);
+    } else if (status == 0 && json_array_extend(whole.explanations, own.explanations) < 0) {
+        status = error_no_memory(err);
+    } else if (status == 0 && deal->explained == NULL) {
+        /* An upgrade that lacks something; the rest of the deal goes on. */
+        status = explain_all(deal, cause, whole.explanations, effects, err);
+        *ret_is_done = effects->has_decision;
+    }
+    settlement_done(&own);
+    settlement_done(&whole);
+    return status;
+}

@@ -1,0 +1,439 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/base/text.h"
+#include "mapper/birth.h"
+#include "tests/support/deals.h"
+
+#define CRM_KEY "crm:" CRM_RECORD
+
+static const char BIRTH_RULES[] =
+    "version: 1\n"
+    "crm: dynamics-365\n"
+    "record: opportunity\n"
+    "identity: {identifier: referral_id, sync: sync, audit: audit}\n"
+    "select: {partner_center: {type: [Shared, Independent]}, crm: {sync: true}}\n"
+    "closed: {partner_center: {status: [Closed]}, crm: {state: [2]}}\n"
+    "invitation: {crm: {help: [demo]}, write: {target: [{type: BusinessProfileLocation, id: msft}]}}\n"
+    "unanswered: {partner_center: {status: [New]}, substitute: {substatus: {Lost: Declined}},\n"
+    "             write: {statusReason: Declined by the seller}}\n"
+    "fields:\n"
+    "  - {name: title, partner_center: name, crm: name, direction: to-crm, to_crm: [check_mark]}\n"
+    "  - {name: new_title, partner_center: name, crm: name, direction: to-partner-center, on: create,\n"
+    "     to_partner_center: [check_mark]}\n"
+    "  - {name: value, partner_center: details.dealValue, crm: value, required: to-partner-center, conflict: latest,\n"
+    "     explain: Enter the estimated revenue.}\n"
+    "  - {name: day, partner_center: details.day, crm: day, required: to-partner-center,\n"
+    "     explain: Enter a day.}\n"
+    "  - {name: stage, partner_center: [status, substatus], crm: [state, reason], on: update, table: stages}\n"
+    "  - {name: link, partner_center: id, crm: link, direction: to-crm}\n"
+    "  - {name: help, partner_center: inviteContext.assistanceRequestCode, crm: help,\n"
+    "     direction: to-partner-center, on: invite}\n"
+    "  - {name: contact, partner_center: customerProfile.contact, crm: contact, direction: to-partner-center,\n"
+    "     on: invite, required: to-partner-center, explain: Choose a contact.}\n"
+    "tables:\n"
+    "  stages:\n"
+    "    partner_center: [status, substatus]\n"
+    "    crm: [state, reason]\n"
+    "    rows:\n"
+    "      - {partner_center: [Active, Accepted], crm: [0, 1]}\n"
+    "      - {partner_center: [New, Pending], crm: [0, 2], direction: to-crm}\n"
+    "      - {partner_center: leave, crm: [0, 2]}\n"
+    "      - {partner_center: [Closed, Won], crm: [1, 3]}\n"
+    "      - {partner_center: [Closed, Lost], crm: [2, 5]}\n"
+    "      - {partner_center: [Closed, Declined], crm: [2, 4], direction: to-crm}\n";
+
+#define WHOLE_ROW "'sync': true, 'state': 0, 'reason': 1, 'name': 'Deal', 'value': 10, 'day': 'd'"
+#define OUR_REFERRAL                                                                                                      \
+    "'status': 'Active', 'substatus': 'Accepted', 'name': 'Deal', 'direction': 'Outgoing', 'details': {'dealValue': 10, " \
+    "'day': 'd'}, 'externalReferenceId': '" CRM_RECORD "'"
+
+static void begin(struct scene *scene)
+{
+    scene_begin(scene, BIRTH_RULES, CRM_KEY);
+}
+
+/* The state that was handed over, taken up under the referral's key in a scene of its own. */
+static void take_up(struct scene *old, struct scene *scene)
+{
+    struct record handover = old->effects.record;
+    assert_true(old->effects.has_record);
+    assert_int_equal(handover.kind, RECORD_HANDOVER);
+    assert_string_equal(handover.deal_key, REFERRAL);
+    assert_string_equal(handover.from_key, CRM_KEY);
+    scene_begin(scene, BIRTH_RULES, REFERRAL);
+    old->effects.has_record = false;
+    old->effects.record = (struct record){0};
+    message_arrives(scene, &handover);
+}
+
+/* -- what is missing ----------------------------------------------------------------------------------------------- */
+
+/* A record that lacks something is not sent: the seller is told all of it at once, in the rules' words, and once. */
+static void test_what_is_missing_is_explained_once(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_CRM, 1,
+                    "{'sync': true, 'state': 0, 'name': 'Deal', 'help': 'demo', 'value': null, 'day': null}");
+    const struct decision *decision = &scene.effects.decision;
+    assert_writes(&scene, "crm",
+                  "{'audit': 'Not sent to Partner Center: Enter the estimated revenue. Enter a day. "
+                  "Choose a contact.'}");
+    assert_string_equal(decision->purpose, "explain");
+    assert_string_equal(decision->reason, "invalid");
+    assert_false(scene.effects.has_problem);
+    outcome_arrives(
+        &scene, OUTCOME_APPLIED, true,
+        documents_of(
+            SIDE_CRM, 2,
+            "{'sync': true, 'state': 0, 'name': 'Deal', 'help': 'demo', 'value': null, 'day': null, 'audit': 'x'}"));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 3,
+                    "{'sync': true, 'state': 0, 'name': 'Deal 2', 'help': 'demo', 'value': null, 'day': null}");
+    assert_none(&scene, "invalid");
+    /* One thing put right: what is left is told. */
+    reading_arrives(&scene, SIDE_CRM, 4,
+                    "{'sync': true, 'state': 0, 'name': 'Deal 2', 'help': 'demo', 'value': 5, 'day': 'd'}");
+    assert_writes(&scene, "crm", "{'audit': 'Not sent to Partner Center: Choose a contact.'}");
+    scene_end(&scene);
+}
+
+/* Nothing leaves the CRM unless the seller has switched it on, and nothing that is closed. */
+static void test_only_what_is_switched_on_is_sent(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_CRM, 1, "{'sync': false, 'state': 0, 'name': 'Deal', 'value': 10, 'day': 'd'}");
+    assert_none(&scene, "sync_off");
+    reading_arrives(&scene, SIDE_CRM, 2, "{'sync': null, 'state': 0, 'name': 'Deal', 'value': 10, 'day': 'd'}");
+    assert_none(&scene, "not_selected");
+    reading_arrives(&scene, SIDE_CRM, 3, "{'sync': true, 'state': 2, 'name': 'Deal', 'value': 10, 'day': 'd'}");
+    assert_none(&scene, "crm_closed");
+    reading_arrives(&scene, SIDE_CRM, 4, "{" WHOLE_ROW "}");
+    assert_writes(&scene, "partner-center",
+                  "{'name': 'Deal', 'details.dealValue': 10, 'details.day': 'd', 'externalReferenceId': '" CRM_RECORD
+                  "'}");
+    scene_end(&scene);
+}
+
+/* -- the chain ----------------------------------------------------------------------------------------------------- */
+
+/* Created, handed over with the agreed values, then one write to the CRM: identifier, link and check mark together. */
+static void test_record_becomes_a_referral(void **state)
+{
+    (void)state;
+    struct scene crm, scene;
+    begin(&crm);
+    reading_arrives(&crm, SIDE_CRM, 1, "{" WHOLE_ROW "}");
+    const struct decision *decision = &crm.effects.decision;
+    assert_int_equal(decision->action, DECISION_CREATE);
+    assert_string_equal(decision->record_type, "referral");
+    assert_json_is(json_incref(decision->create_key), "{'externalReferenceId': '" CRM_RECORD "'}");
+    outcome_arrives(&crm, OUTCOME_APPLIED, true, documents_of(SIDE_PARTNER_CENTER, 1, "{" OUR_REFERRAL "}"));
+    assert_false(crm.effects.has_decision);
+    assert_string_equal(crm.deal.alias, REFERRAL);
+
+    take_up(&crm, &scene);
+    assert_string_equal(scene.deal.crm_id, CRM_RECORD);
+    assert_string_equal(scene.deal.engagement_id, ENGAGEMENT);
+    assert_writes(&scene, "crm",
+                  "{'referral_id': '" REFERRAL "', 'link': '" REFERRAL "', 'name': '\xe2\x9c\x94 Deal'}");
+    assert_string_equal(scene.effects.decision.purpose, "link");
+    assert_false(scene.effects.has_record); /* the old key knows */
+    outcome_arrives(
+        &scene, OUTCOME_APPLIED, true,
+        documents_of(SIDE_CRM, 2, "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'link': '" REFERRAL "'}"));
+    assert_silent(&scene);
+    scene_end(&scene);
+    scene_end(&crm);
+}
+
+/* A seller's edit while the creation was under way is a change of the CRM, not a conflict. */
+static void test_edit_during_creation_is_sent_afterwards(void **state)
+{
+    (void)state;
+    struct scene crm, scene;
+    begin(&crm);
+    reading_arrives(&crm, SIDE_CRM, 1, "{" WHOLE_ROW "}");
+    reading_arrives(&crm, SIDE_CRM, 2,
+                    "{'sync': true, 'state': 0, 'reason': 1, 'name': 'Deal', 'value': 11, 'day': 'd'}");
+    assert_none(&crm, "waiting");
+    outcome_arrives(&crm, OUTCOME_APPLIED, true, documents_of(SIDE_PARTNER_CENTER, 1, "{" OUR_REFERRAL "}"));
+    take_up(&crm, &scene);
+    assert_string_equal(scene.effects.decision.purpose, "link");
+    outcome_arrives(
+        &scene, OUTCOME_APPLIED, true,
+        documents_of(SIDE_CRM, 3,
+                     "{'sync': true, 'state': 0, 'reason': 1, 'name': '\xe2\x9c\x94 Deal', 'value': 11, 'day': 'd', "
+                     "'referral_id': '" REFERRAL "', 'link': '" REFERRAL "'}"));
+    assert_writes(&scene, "partner-center", "{'details.dealValue': 11}");
+    assert_int_equal(json_array_size(scene.effects.decision.conflicts), 0);
+    scene_end(&scene);
+    scene_end(&crm);
+}
+
+/* The answer to the creation may be lost while the referral's own record is read: it tells the CRM record's key. */
+static void test_referral_that_is_found_ends_the_wait(void **state)
+{
+    (void)state;
+    struct scene crm, scene;
+    begin(&crm);
+    reading_arrives(&crm, SIDE_CRM, 1, "{" WHOLE_ROW "}");
+    found_arrives(&crm, REFERRAL);
+    assert_null(crm.deal.pending);
+    scene_begin(&scene, BIRTH_RULES, REFERRAL);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2,
+                    "{'status': 'Active', 'substatus': 'Accepted', 'name': 'Deal', 'direction': 'Outgoing', "
+                    "'details': {'dealValue': 12, 'day': 'd'}, 'externalReferenceId': '" CRM_RECORD "'}");
+    assert_true(scene.effects.has_record);
+    assert_int_equal(scene.effects.record.kind, RECORD_FOUND);
+    assert_string_equal(scene.effects.record.deal_key, CRM_KEY);
+    struct record handover = crm.effects.record;
+    crm.effects.record = (struct record){0};
+    crm.effects.has_record = false;
+    message_arrives(&scene, &handover);
+    /* Partner Center's edit of the value came after what was sent. */
+    assert_writes(&scene, "crm",
+                  "{'referral_id': '" REFERRAL "', 'link': '" REFERRAL "', 'name': '\xe2\x9c\x94 Deal', 'value': 12}");
+    assert_int_equal(json_array_size(scene.effects.decision.conflicts), 0);
+    scene_end(&scene);
+    scene_end(&crm);
+}
+
+/* Microsoft is invited once, by a second creation with the engagement's id, before the CRM is told. */
+static void test_microsoft_is_invited_once(void **state)
+{
+    (void)state;
+    struct scene crm, scene;
+    begin(&crm);
+    reading_arrives(&crm, SIDE_CRM, 1, "{" WHOLE_ROW ", 'help': 'demo', 'contact': 'c'}");
+    assert_writes(&crm, "partner-center",
+                  "{'name': 'Deal', 'details.dealValue': 10, 'details.day': 'd', 'externalReferenceId': '" CRM_RECORD
+                  "'}");
+    outcome_arrives(&crm, OUTCOME_APPLIED, true, documents_of(SIDE_PARTNER_CENTER, 1, "{" OUR_REFERRAL "}"));
+    take_up(&crm, &scene);
+    const struct decision *decision = &scene.effects.decision;
+    assert_writes(&scene, "partner-center",
+                  "{'name': 'Deal', 'details.dealValue': 10, 'details.day': 'd', 'externalReferenceId': '" CRM_RECORD
+                  "', "
+                  "'engagementId': '" ENGAGEMENT "', 'inviteContext.assistanceRequestCode': 'demo', "
+                  "'customerProfile.contact': 'c', 'target': [{'type': 'BusinessProfileLocation', 'id': 'msft'}]}");
+    assert_int_equal(decision->action, DECISION_CREATE);
+    assert_string_equal(decision->record_type, BIRTH_INVITATION);
+    assert_string_equal(decision->purpose, "invite");
+    assert_json_is(json_incref(decision->create_key), "{'engagementId': '" ENGAGEMENT "'}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_PARTNER_CENTER, 1, "{" OUR_REFERRAL "}"));
+    assert_string_equal(scene.deal.referral_id, REFERRAL);
+    assert_string_equal(scene.effects.decision.purpose, "link");
+    scene_end(&scene);
+    scene_end(&crm);
+}
+
+/* A private deal becomes a co-sell deal when the seller asks for help; one Microsoft is a party of is not invited again. */
+static void test_help_upgrades_a_deal(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, BIRTH_RULES, REFERRAL);
+    scene_agrees(&scene, "{" OUR_REFERRAL "}", "{" WHOLE_ROW ", 'link': '" REFERRAL "'}");
+    scene.deal.engagement_id = text_copy(ENGAGEMENT);
+    reading_arrives(&scene, SIDE_CRM, 2, "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo'}");
+    assert_writes(&scene, "crm", "{'audit': 'Not sent to Partner Center: Choose a contact.'}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true,
+                    documents_of(SIDE_CRM, 3, "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo'}"));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 4,
+                    "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo', 'contact': 'c'}");
+    assert_string_equal(scene.effects.decision.purpose, "invite");
+    json_t *documents = documents_of(SIDE_PARTNER_CENTER, 2, "{" OUR_REFERRAL "}");
+    add_microsofts(documents, 2, "{'status': 'New'}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents);
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 5,
+                    "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': null, 'contact': 'c'}");
+    assert_none(&scene, "unchanged");
+    reading_arrives(&scene, SIDE_CRM, 6,
+                    "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo', 'contact': 'c'}");
+    assert_none(&scene, "unchanged");
+    scene_end(&scene);
+}
+
+/* A refused creation is told to the seller once, and is not sent again as it was. */
+static void test_refused_creation_is_explained(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_CRM, 1, "{" WHOLE_ROW "}");
+    outcome_arrives(&scene, OUTCOME_REFUSED, false, NULL);
+    assert_string_equal(scene.effects.decision.purpose, "explain");
+    assert_non_null(strstr(scene.effects.decision.audit_text, "(too_long)"));
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_CRM, 2, "{" WHOLE_ROW ", 'audit': 'x'}"));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, "{" WHOLE_ROW ", 'audit': 'x'}");
+    assert_none(&scene, "refused_before");
+    reading_arrives(&scene, SIDE_CRM, 3,
+                    "{'sync': true, 'state': 0, 'reason': 1, 'name': 'Deal', 'value': 9, 'day': 'd'}");
+    assert_int_equal(scene.effects.decision.action, DECISION_CREATE);
+    scene_end(&scene);
+}
+
+/* -- the end ------------------------------------------------------------------------------------------------------- */
+
+/* A referral nobody has answered is declined by losing the CRM record; once accepted, it is lost. */
+static void test_losing_the_unanswered_declines_it(void **state)
+{
+    (void)state;
+    struct scene scene;
+    for (int k = 0; k < 2; k++) {
+        scene_begin(&scene, BIRTH_RULES, REFERRAL);
+        scene_agrees(&scene,
+                     k == 0 ? "{'status': 'New', 'substatus': 'Pending', 'direction': 'Incoming'}"
+                            : "{'status': 'Active', 'substatus': 'Accepted', 'direction': 'Incoming'}",
+                     k == 0 ? "{'sync': true, 'state': 0, 'reason': 2, 'link': '" REFERRAL "'}"
+                            : "{'sync': true, 'state': 0, 'reason': 1, 'link': '" REFERRAL "'}");
+        reading_arrives(&scene, SIDE_CRM, 2,
+                        "{'sync': true, 'state': 2, 'reason': 5, 'link': '" REFERRAL "', 'referral_id': '" REFERRAL
+                        "'}");
+        assert_writes(&scene, "partner-center",
+                      k == 0 ? "{'status': 'Closed', 'substatus': 'Declined', 'statusReason': 'Declined by the seller'}"
+                             : "{'status': 'Closed', 'substatus': 'Lost'}");
+        assert_string_equal(scene.effects.decision.purpose, k == 0 ? "decline" : "update");
+        scene_end(&scene);
+    }
+}
+
+/* Closed is final: a reopened CRM record is explained once, not fought over. */
+static void test_reopened_record_is_explained(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, BIRTH_RULES, REFERRAL);
+    scene_agrees(&scene, "{'status': 'Closed', 'substatus': 'Won'}",
+                 "{'sync': true, 'state': 1, 'reason': 3, 'link': '" REFERRAL "'}");
+    reading_arrives(&scene, SIDE_CRM, 2,
+                    "{'sync': true, 'state': 0, 'reason': 1, 'link': '" REFERRAL "', 'referral_id': '" REFERRAL "'}");
+    assert_string_equal(scene.effects.decision.purpose, "explain");
+    assert_string_equal(scene.effects.decision.reason, "partner_center_closed");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true,
+                    documents_of(SIDE_CRM, 3,
+                                 "{'sync': true, 'state': 0, 'reason': 1, 'link': '" REFERRAL
+                                 "', 'referral_id': '" REFERRAL "'}"));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 4,
+                    "{'sync': true, 'state': 0, 'reason': 2, 'link': '" REFERRAL "', 'referral_id': '" REFERRAL "'}");
+    assert_none(&scene, "partner_center_closed");
+    scene_end(&scene);
+}
+
+/* Switching synchronisation off is told when it happens, and so is switching it on again. */
+static void test_switching_off_is_told_and_reversible(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, BIRTH_RULES, REFERRAL);
+    scene_agrees(&scene, "{" OUR_REFERRAL "}", "{" WHOLE_ROW ", 'link': '" REFERRAL "'}");
+#define ROW(sync, value)                                                                                             \
+    "{'sync': " sync ", 'state': 0, 'reason': 1, 'name': 'Deal', 'value': " value ", 'day': 'd', 'link': '" REFERRAL \
+    "', 'referral_id': '" REFERRAL "'}"
+    reading_arrives(&scene, SIDE_CRM, 2, ROW("false", "10"));
+    assert_none(&scene, "sync_off");
+    assert_true(scene.effects.decision.is_notable);
+    reading_arrives(&scene, SIDE_CRM, 3, ROW("false", "20"));
+    assert_none(&scene, "sync_off");
+    assert_false(scene.effects.decision.is_notable);
+    reading_arrives(&scene, SIDE_CRM, 4, ROW("true", "20"));
+    assert_writes(&scene, "partner-center", "{'details.dealValue': 20}");
+    outcome_arrives(
+        &scene, OUTCOME_APPLIED, true,
+        documents_of(
+            SIDE_PARTNER_CENTER, 2,
+            "{'status': 'Active', 'substatus': 'Accepted', 'name': 'Deal', 'details': {'dealValue': 20, 'day': 'd'},"
+            " 'externalReferenceId': '" CRM_RECORD "'}"));
+    reading_arrives(&scene, SIDE_CRM, 5, ROW("false", "20"));
+    assert_none(&scene, "sync_off");
+    assert_true(scene.effects.decision.is_notable);
+    reading_arrives(&scene, SIDE_CRM, 6, ROW("true", "20"));
+    assert_none(&scene, "resumed");
+    assert_true(scene.effects.decision.is_notable);
+#undef ROW
+    scene_end(&scene);
+}
+
+/* A CRM record that is deleted rests, or is made anew, as the rules say; its id at Partner Center is then replaced. */
+static void test_deleted_record_rests_or_is_made_anew(void **state)
+{
+    (void)state;
+    struct scene scene;
+    for (int k = 0; k < 2; k++) {
+        scene_begin(&scene, BIRTH_RULES, REFERRAL);
+        scene.rules->crm_deleted = k == 0 ? CRM_DELETED_KEEP : CRM_DELETED_RECREATE;
+        scene_agrees(&scene, "{" OUR_REFERRAL ", 'type': 'Shared'}", "{" WHOLE_ROW ", 'link': '" REFERRAL "'}");
+        gone_arrives(&scene, SIDE_CRM, "deleted");
+        if (k == 0) {
+            assert_none(&scene, "crm_gone");
+            assert_true(scene.effects.decision.is_notable);
+        } else {
+            assert_int_equal(scene.effects.decision.action, DECISION_CREATE);
+            assert_string_equal(scene.effects.decision.target, "crm");
+            assert_null(scene.deal.crm_id);
+        }
+        scene_end(&scene);
+    }
+}
+
+/* What the seller decides of a conflict kept open is written, and nothing else. */
+static void test_person_settles_a_conflict(void **state)
+{
+    (void)state;
+    struct scene scene;
+    for (int k = 0; k < 2; k++) {
+        scene_begin(&scene, DEAL_RULES, REFERRAL);
+        scene_agrees(&scene, "{'type': 'Shared', 'status': 'Active', 'memo': 'm'}",
+                     "{'sync': true, 'state': 1, 'memo': 'm'}");
+        reading_arrives(&scene, SIDE_PARTNER_CENTER, 2,
+                        "{'type': 'Shared', 'status': 'Active', 'memo': 'p', 'externalReferenceId': '" CRM_RECORD "'}");
+        outcome_arrives(
+            &scene, OUTCOME_CONFLICT, false,
+            documents_of(SIDE_CRM, 2, "{'sync': true, 'state': 1, 'memo': 'c', 'referral_id': '" REFERRAL "'}"));
+        assert_none(&scene, "manual");
+        assert_true(scene.effects.decision.is_notable);
+        assert_json_is(json_incref(scene.effects.decision.conflicts),
+                       "[{'name': 'memo', 'partner_center': 'p', 'crm': 'c', 'policy': 'manual', 'winner': 'nobody'}]");
+        settle_arrives(&scene, "memo", k == 0 ? "crm" : "partner-center");
+        assert_writes(&scene, k == 0 ? "partner-center" : "crm", k == 0 ? "{'memo': 'c'}" : "{'memo': 'p'}");
+        settle_arrives(&scene, "memo", "crm");
+        assert_none(&scene, "not_parked");
+        scene_end(&scene);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_missing_is_explained_once),
+        cmocka_unit_test(test_only_what_is_switched_on_is_sent),
+        cmocka_unit_test(test_record_becomes_a_referral),
+        cmocka_unit_test(test_edit_during_creation_is_sent_afterwards),
+        cmocka_unit_test(test_referral_that_is_found_ends_the_wait),
+        cmocka_unit_test(test_microsoft_is_invited_once),
+        cmocka_unit_test(test_help_upgrades_a_deal),
+        cmocka_unit_test(test_refused_creation_is_explained),
+        cmocka_unit_test(test_losing_the_unanswered_declines_it),
+        cmocka_unit_test(test_reopened_record_is_explained),
+        cmocka_unit_test(test_switching_off_is_told_and_reversible),
+        cmocka_unit_test(test_deleted_record_rests_or_is_made_anew),
+        cmocka_unit_test(test_person_settles_a_conflict),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
