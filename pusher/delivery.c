@@ -31,7 +31,7 @@ static const struct {
     unsigned next;
 } STATES[] = {
     [QUEUED] = {"queued", NEXT(INTENT) | NEXT(RECORDING) | NEXT(OVER)},
-    [INTENT] = {"intent", NEXT(TURN) | NEXT(RECORDING) | NEXT(PUBLISHING) | NEXT(OVER)},
+    [INTENT] = {"intent", NEXT(TURN) | NEXT(PAUSED) | NEXT(RECORDING) | NEXT(PUBLISHING) | NEXT(OVER)},
     [TURN] = {"turn", NEXT(CALLING) | NEXT(OVER)},
     [CALLING] = {"calling", NEXT(TURN) | NEXT(PAUSED) | NEXT(RECORDING) | NEXT(OVER)},
     [PAUSED] = {"paused", NEXT(TURN) | NEXT(OVER)},
@@ -448,21 +448,26 @@ static void finish_calls(struct delivery *delivery)
     record(delivery);
 }
 
-static void go_on(struct delivery *delivery, enum execute_next next)
+/* Settling is no courtesy to the target: no setting of pauses cuts it short. */
+static int64_t pause_of(const struct delivery *delivery)
 {
     const struct execution *execution = &delivery->execution;
     const struct retry_state state = {.attempts = execution->failures};
-    int64_t now_ms = clock_monotonic_ms();
+    const int64_t now_ms = clock_monotonic_ms();
+    const int64_t pause_ms =
+        retry_decide(&delivery->ports->pauses, &state, now_ms, execution->retry_after_ms, random_u32()).at_ms - now_ms;
 
+    return pause_ms > execution->settling_left_ms ? pause_ms : execution->settling_left_ms;
+}
+
+static void go_on(struct delivery *delivery, enum execute_next next)
+{
     lanes_park(delivery->ports->lanes, &delivery->item, next == EXECUTE_PAUSE || next == EXECUTE_PAUSE_TARGET);
     if (next == EXECUTE_FINISHED) {
         finish_calls(delivery);
     } else if (next == EXECUTE_PAUSE && !delivery->is_draining) {
         move(delivery, PAUSED);
-        loop_timer_set(
-            delivery->timer,
-            retry_decide(&delivery->ports->pauses, &state, now_ms, execution->retry_after_ms, random_u32()).at_ms -
-                now_ms);
+        loop_timer_set(delivery->timer, pause_of(delivery));
     } else {
         enter(delivery);
     }
@@ -522,10 +527,19 @@ static void take_turn(void *arg)
 static void refuse(struct delivery *delivery, const struct error *err)
 {
     if (!delivery->is_executing)
-        execution_init(&delivery->execution, &delivery->received.decision, false);
+        (void)execution_init(&delivery->execution, &delivery->received.decision, false, 0);
     delivery->is_executing = true;
     delivery->execution.attempts = 0;
     (void)execution_fail(&delivery->execution, err);
+}
+
+static int64_t settling_of(const struct delivery *delivery)
+{
+    const struct system *system = target_system(delivery->target);
+
+    return system->operations->settling_ms == NULL
+               ? 0
+               : system->operations->settling_ms(system, &delivery->received.decision);
 }
 
 static void take_receipt(struct delivery *delivery, const struct audit_receipt *receipt)
@@ -533,12 +547,14 @@ static void take_receipt(struct delivery *delivery, const struct audit_receipt *
     struct error err = ERROR_INIT;
 
     if (receipt->state != AUDIT_CLOSED) {
-        execution_init(&delivery->execution, &delivery->received.decision, receipt->state == AUDIT_OPEN);
+        const enum execute_next next = execution_init(&delivery->execution, &delivery->received.decision,
+                                                      receipt->state == AUDIT_OPEN, settling_of(delivery));
         delivery->is_executing = true;
         if (receipt->state == AUDIT_OPEN)
             log_info("push.taken_over", LOG_TEXT("deal_key", delivery->received.decision.deal_key),
-                     LOG_TEXT("decision_id", delivery->received.decision.id), LOG_INTEGER("attempt", receipt->attempt));
-        enter(delivery);
+                     LOG_TEXT("decision_id", delivery->received.decision.id), LOG_INTEGER("attempt", receipt->attempt),
+                     LOG_INTEGER("settling_ms", delivery->execution.settling_left_ms));
+        go_on(delivery, next);
     } else if (receipt->message == NULL) {
         end(delivery, true);
     } else if (recall(delivery, receipt->message, &err) < 0) {
@@ -587,7 +603,7 @@ static void begin_work(struct delivery *delivery)
     set_now(delivery->started_at);
     delivery->target = delivery->ports->find_target(delivery->ports->arg, delivery->received.decision.system);
     if (lane_is_superseded(&delivery->item, delivery->received.decision.number)) {
-        execution_init(&delivery->execution, &delivery->received.decision, false);
+        (void)execution_init(&delivery->execution, &delivery->received.decision, false, 0);
         delivery->is_executing = true;
         delivery->execution.attempts = 0;
         execution_supersede(&delivery->execution);

@@ -1,7 +1,7 @@
 /* One message of `decisions` on its way: from its taking-up to the point where its offset may be committed.
  *
  *   decision   QUEUED --> INTENT --> TURN <--> CALLING <--> PAUSED
- *                            |                    |
+ *                            | (settling: PAUSED) |
  *                            |                 RECORDING --> PUBLISHING (--> LETTER) --> CLOSING --> finished
  *                            \-- has ended before: ----------^ or finished
  *   none       RECORDING --> finished

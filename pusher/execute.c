@@ -37,6 +37,13 @@ static enum execute_next pause(struct execution *execution, enum execute_call ne
     return how;
 }
 
+/* What the last write made, if it made anything, shows in lists by then. */
+static enum execute_next settle(struct execution *execution, enum execute_call next)
+{
+    execution->settling_left_ms = execution->settling_ms;
+    return pause(execution, next, EXECUTE_PAUSE);
+}
+
 static enum execute_next finish(struct execution *execution, enum outcome_result result, bool is_certain)
 {
     execution->call = EXECUTE_NOTHING;
@@ -47,13 +54,17 @@ static enum execute_next finish(struct execution *execution, enum outcome_result
     return EXECUTE_FINISHED;
 }
 
-void execution_init(struct execution *execution, const struct decision *decision, bool is_in_doubt)
+enum execute_next execution_init(struct execution *execution, const struct decision *decision, bool is_in_doubt,
+                                 int64_t settling_ms)
 {
     memset(execution, 0, sizeof(*execution));
     execution->decision = decision;
     execution->is_in_doubt = is_in_doubt;
+    execution->settling_ms = settling_ms;
     execution->retry_after_ms = -1;
-    (void)call(execution, repeating(execution));
+    if (repeating(execution) == EXECUTE_FIND && settling_ms > 0)
+        return settle(execution, EXECUTE_FIND);
+    return call(execution, repeating(execution));
 }
 
 void execution_done(struct execution *execution)
@@ -95,7 +106,8 @@ static enum execute_next take_write(struct execution *execution, const struct sy
         return call(execution, looking(execution));
     case SYSTEM_UNKNOWN:
         execution->is_in_doubt = true;
-        return pause(execution, repeating(execution), EXECUTE_PAUSE);
+        execution->looks = 0;
+        return settle(execution, repeating(execution));
     case SYSTEM_RETRY:
         return pause(execution, repeating(execution), EXECUTE_PAUSE);
     case SYSTEM_BLOCKED:
@@ -122,12 +134,15 @@ static enum execute_next take_absence(struct execution *execution)
         return finish(execution, OUTCOME_REFUSED, false);
     if (execution->decision->action != DECISION_CREATE)
         return finish(execution, OUTCOME_GONE, false);
+    if (execution->was_conflict) {
+        if (++execution->rounds >= EXECUTE_ROUNDS_MAX)
+            return finish(execution, OUTCOME_CONFLICT, false);
+        return settle(execution, EXECUTE_WRITE);
+    }
+    if (execution->settling_ms > 0 && ++execution->looks < EXECUTE_LOOKS)
+        return settle(execution, EXECUTE_FIND);
     /* The doubt is settled: nothing was created. */
-    if (!execution->was_conflict)
-        return call(execution, EXECUTE_WRITE);
-    if (++execution->rounds >= EXECUTE_ROUNDS_MAX)
-        return finish(execution, OUTCOME_CONFLICT, false);
-    return pause(execution, EXECUTE_WRITE, EXECUTE_PAUSE);
+    return call(execution, EXECUTE_WRITE);
 }
 
 /* What the write was told stays the reason of a refusal, whatever the reading after it says. */
@@ -159,6 +174,7 @@ enum execute_next execution_take(struct execution *execution, const struct syste
     execution->calls += answer->calls;
     execution->duration_us += answer->duration_us;
     execution->retry_after_ms = answer->retry_after_ms;
+    execution->settling_left_ms = 0;
     if (answer->status != 0)
         execution->status = answer->status;
     if (result != SYSTEM_RETRY && result != SYSTEM_UNKNOWN && result != SYSTEM_BLOCKED)

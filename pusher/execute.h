@@ -7,6 +7,8 @@
  *              \- retry, blocked, unknown (a doubt from now on) --> pause --> WRITE again
  *   create   the same, but it looks for the record by its key instead of reading it, and after a doubt looks before it
  *            writes again: FIND --none--> WRITE, FIND --shows it--> APPLIED, FIND --another's--> CONFLICT
+ *            Where a system's lists lag, it settles before it looks, and believes "none" only when it has been told so
+ *            several times: settle --> FIND --none--> settle --> FIND --none--> … --> WRITE
  *
  * A doubt: an earlier call may have changed the record, in this process (an answer was lost) or in one that died (an
  * intent was left open). Repeating with the same expected version cannot overwrite anything; what the record shows then
@@ -24,14 +26,15 @@
 #include "common/systems/system.h"
 
 enum {
-    EXECUTE_ROUNDS_MAX = 5 /* a create that is told "exists", of a record that is then not found */
+    EXECUTE_ROUNDS_MAX = 5, /* a create that is told "exists", of a record that is then not found */
+    EXECUTE_LOOKS = 3       /* that have to find nothing before a create in doubt is repeated, where lists lag */
 };
 
 enum execute_call { EXECUTE_WRITE, EXECUTE_READ, EXECUTE_FIND, EXECUTE_NOTHING };
 
 enum execute_next {
     EXECUTE_CALL,         /* make the call in `call` */
-    EXECUTE_PAUSE,        /* make it after a pause, not before retry_after_ms */
+    EXECUTE_PAUSE,        /* make it after a pause, not before retry_after_ms and never before settling_left_ms */
     EXECUTE_PAUSE_TARGET, /* make it when the target as a whole works again */
     EXECUTE_FINISHED
 };
@@ -46,10 +49,13 @@ struct execution {
     unsigned attempts; /* writes asked for */
     unsigned failures; /* pauses in a row, for their length */
     unsigned rounds;
-    int64_t retry_after_ms; /* -1: the target did not say */
-    int64_t calls;          /* requests sent */
-    int64_t duration_us;    /* of all calls together */
-    long status;            /* of the last answer */
+    unsigned looks;           /* since the doubt, that found nothing */
+    int64_t settling_ms;      /* by which the target's lists may lag */
+    int64_t settling_left_ms; /* of it, before the call to make; 0: none */
+    int64_t retry_after_ms;   /* -1: the target did not say */
+    int64_t calls;            /* requests sent */
+    int64_t duration_us;      /* of all calls together */
+    long status;              /* of the last answer */
     /* The result, once finished: */
     int result; /* enum outcome_result */
     bool is_certain;
@@ -59,8 +65,10 @@ struct execution {
     struct error error;
 };
 
-/* `is_in_doubt`: an earlier worker left its intent open. The first call is in `call`. */
-void execution_init(struct execution *execution, const struct decision *decision, bool is_in_doubt);
+/* `is_in_doubt`: an earlier worker left its intent open. `settling_ms`: how long after a doubt a search may overlook what
+ * was created (system.h). The first call is in `call`: to be made now, or after a pause. */
+enum execute_next execution_init(struct execution *execution, const struct decision *decision, bool is_in_doubt,
+                                 int64_t settling_ms);
 /* Takes the answer to the call under way. `result`: what it counts as (breaker_note()). `shows` and `is_certain`: what
  * the system's shows() says about answer->documents; false without documents. */
 enum execute_next execution_take(struct execution *execution, const struct system_answer *answer,

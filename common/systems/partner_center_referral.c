@@ -118,14 +118,80 @@ json_t *referral_own_of(const json_t *referrals, const char *wanted_id, const ch
     return organization_id == NULL && candidates == 1 ? only : NULL;
 }
 
-/* The paths Partner Center's own connector patches, in the order they are sent; others may be refused (update 4.5).
- * status comes last but one: values that can only be set while the deal is open go before its closing. */
+json_t *referral_microsofts_of(const json_t *referrals)
+{
+    json_t *referral;
+    size_t i;
+
+    json_array_foreach (referrals, i, referral) {
+        if (referral_is_microsofts(referral))
+            return referral;
+    }
+    return NULL;
+}
+
+static bool is_closed(const json_t *referral)
+{
+    const char *status = json_string_value(json_at(referral, "status", true));
+
+    return status != NULL && text_equal_ignoring_case(status, "Closed");
+}
+
+bool referral_was_created_before(const json_t *referral, struct timestamp moment)
+{
+    const char *created = json_string_value(json_at(referral, "createdDateTime", true));
+    struct timestamp at;
+
+    return created != NULL && timestamp_parse(created, true, &at) && timestamp_compare(at, moment) < 0;
+}
+
+/* Every look at the same duplicates has to choose the same one. */
+static bool is_preferred(const json_t *referral, const json_t *to)
+{
+    const char *created = json_string_value(json_at(to, "createdDateTime", true));
+    struct timestamp moment;
+
+    if (is_closed(referral) != is_closed(to))
+        return is_closed(to);
+    return created != NULL && timestamp_parse(created, true, &moment) && referral_was_created_before(referral, moment);
+}
+
+json_t *referral_naming(const json_t *referrals, const char *crm_id, const char *organization_id)
+{
+    json_t *found = NULL, *referral;
+    size_t i;
+
+    json_array_foreach (referrals, i, referral) {
+        const char *named = json_string_value(json_at(referral, "externalReferenceId", true));
+        const char *owner = owner_of(referral);
+        const bool is_ours =
+            organization_id == NULL || owner == NULL || text_equal_ignoring_case(owner, organization_id);
+        if (named != NULL && text_equal_ignoring_case(named, crm_id) && is_ours && !referral_is_microsofts(referral) &&
+            (found == NULL || is_preferred(referral, found)))
+            found = referral;
+    }
+    return found;
+}
+
+int referral_next_query(const json_t *page, const char **ret_query)
+{
+    const char *link = json_text_of(page, "@odata.nextLink");
+    const char *query = link == NULL ? NULL : strchr(link, '?');
+
+    if (link != NULL && (query == NULL || query[1] == '\0' || strlen(query + 1) > REFERRAL_QUERY_BYTES_MAX))
+        return -1;
+    *ret_query = query == NULL ? NULL : query + 1;
+    return 0;
+}
+
+/* The paths Partner Center's own connector patches, in the order they are sent; others may be refused (updating a
+ * referral), a referral's name among them. status comes last but two: values that can only be set while the deal is open
+ * go before its closing. */
 static const char *const PATCH_PATHS[] = {
     "externalReferenceId",
     "campaignId",
     "referralProgram",
     "salesStage",
-    "name",
     "details.dealValue",
     "details.currency",
     "details.closingDateTime",
@@ -139,13 +205,22 @@ static const char *const PATCH_PATHS[] = {
     "statusReason",
 };
 
+/* A path's value as it is sent; NULL when out of memory. */
+static json_t *wire_value(const char *path, const json_t *value, enum referral_number_form form)
+{
+    struct decimal number;
+    char plain[DECIMAL_TEXT_SIZE];
+
+    if (form == REFERRAL_TEXT && strcmp(path, "details.dealValue") == 0 && json_get_decimal(value, &number))
+        return json_string(decimal_format(&number, -1, plain));
+    return json_deep_copy(value);
+}
+
 /* A known path's member, moved into the array as an operation. */
 static int add_operation(json_t *operations, const char *path, const json_t *value, enum referral_number_form form)
 {
     char *pointer = text_format("/%s", path);
-    json_t *copy = json_deep_copy(value);
-    struct decimal number;
-    char plain[DECIMAL_TEXT_SIZE];
+    json_t *copy = wire_value(path, value, form);
 
     if (pointer == NULL || copy == NULL) {
         free(pointer);
@@ -155,10 +230,6 @@ static int add_operation(json_t *operations, const char *path, const json_t *val
     for (char *at = pointer; *at != '\0'; at++) {
         if (*at == '.')
             *at = '/';
-    }
-    if (form == REFERRAL_TEXT && strcmp(path, "details.dealValue") == 0 && json_get_decimal(value, &number)) {
-        json_decref(copy);
-        copy = json_string(decimal_format(&number, -1, plain));
     }
     json_t *operation = json_pack("{s:s, s:s, s:o}", "op", "replace", "path", pointer, "value", copy);
     free(pointer);
@@ -192,6 +263,54 @@ char *referral_patch(const json_t *write, enum referral_number_form deal_value_f
         return NULL;
     }
     text = json_write(operations, false, ret_length);
+    if (text == NULL)
+        (void)error_no_memory(err);
+    return text;
+}
+
+/* Names joined by dots, and no path inside another: `details` beside `details.notes` would hide it or be hidden. */
+static bool can_be_nested(const json_t *write, const char *path)
+{
+    const size_t length = strlen(path);
+    const char *inner;
+    json_t *value;
+
+    if (length == 0 || path[0] == '.' || path[length - 1] == '.' || strstr(path, "..") != NULL ||
+        strpbrk(path, "[]{}@/") != NULL)
+        return false;
+    json_object_foreach ((json_t *)(uintptr_t)write, inner, value) {
+        if (strncmp(inner, path, length) == 0 && inner[length] == '.' && !json_is_null(value))
+            return false;
+    }
+    return true;
+}
+
+char *referral_creation(const json_t *write, const json_t *key, enum referral_number_form deal_value_form,
+                        size_t *ret_length, struct error *err)
+{
+    json_auto_t *referral = json_object();
+    const char *path;
+    json_t *value;
+    char *text;
+
+    json_object_foreach ((json_t *)(uintptr_t)write, path, value) {
+        if (json_is_null(value))
+            continue;
+        if (!can_be_nested(write, path)) {
+            (void)error_set(err, ERROR_POISON, "partner_center.path",
+                            "the rules write a path that cannot stand in a new referral");
+            return NULL;
+        }
+        if (json_set_at(referral, path, wire_value(path, value, deal_value_form)) < 0) {
+            (void)error_no_memory(err);
+            return NULL;
+        }
+    }
+    if (json_object_update(referral, (json_t *)(uintptr_t)key) < 0) {
+        (void)error_no_memory(err);
+        return NULL;
+    }
+    text = json_write(referral, false, ret_length);
     if (text == NULL)
         (void)error_no_memory(err);
     return text;

@@ -21,7 +21,7 @@ enum system_result {
     SYSTEM_GONE,     /* there is no such record, or it is not visible to us */
     SYSTEM_REFUSED,  /* not as it is: a person has to change data, rules or settings */
     SYSTEM_RETRY,    /* nothing was done; again later, not before retry_after_ms */
-    SYSTEM_UNKNOWN,  /* it may have been done: repeat, then judge by reading */
+    SYSTEM_UNKNOWN,  /* it may have been done: repeat, then judge by reading; a create: settle, find, then repeat */
     SYSTEM_BLOCKED   /* the account as a whole: sign-in, licence, permission, organisation disabled */
 };
 
@@ -48,6 +48,20 @@ struct system_write {
     void *may_send_arg;
 };
 
+/* One page of a listing. */
+struct system_page {
+    enum system_result result;
+    const json_t *documents; /* array, in the listing's order; NULL unless DONE. Borrowed for the callback */
+    size_t skipped;          /* entries that show no id */
+    const char *next;        /* what the next page is asked for with; NULL: there is none. Borrowed */
+    long status;             /* of the HTTP answer, 0 without one */
+    int64_t retry_after_ms;  /* -1: the system did not say */
+    int64_t duration_us;
+    struct error error; /* set unless DONE */
+};
+
+typedef void (*system_page_callback)(void *arg, const struct system_page *page);
+
 struct system;
 
 struct system_operations {
@@ -55,7 +69,8 @@ struct system_operations {
     /* The current record, with what belongs to it (related referrals; attributes of lookups). */
     int (*read)(struct system *system, const char *record_type, const char *record_id, system_callback on_done,
                 void *arg, struct error *err);
-    /* The record a create would make, found by the decision's create_key; GONE when there is none. */
+    /* The record a create would make, found by the decision's create_key; GONE when none is seen. What was just written
+     * may not be seen yet: see settling_ms. */
     int (*find)(struct system *system, const struct decision *decision, system_callback on_done, void *arg,
                 struct error *err);
     int (*write)(struct system *system, const struct system_write *write, system_callback on_done, void *arg,
@@ -64,6 +79,9 @@ struct system_operations {
      * certain that nobody wrote since? */
     bool (*shows)(const struct system *system, const json_t *documents, const struct decision *decision,
                   bool *ret_is_certain);
+    /* How long after a write whose outcome is in doubt `find` may still overlook what it made. NULL: find sees
+     * everything at once. */
+    int64_t (*settling_ms)(const struct system *system, const struct decision *decision);
     /* Why it cannot work just now, for /readyz and logs; NULL when it can. */
     const char *(*trouble)(const struct system *system);
     void (*free)(struct system *system);

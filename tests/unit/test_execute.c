@@ -224,9 +224,9 @@ static void tell(const struct story *story)
 {
     const struct decision decision = {.action = story->action};
     struct execution execution;
-    enum execute_next next = EXECUTE_CALL;
+    enum execute_next next;
 
-    execution_init(&execution, &decision, story->is_in_doubt);
+    next = execution_init(&execution, &decision, story->is_in_doubt, 0);
     for (size_t i = 0; i < story->count; i++) {
         const struct line *line = &story->lines[i];
         const struct system_answer answer = {
@@ -275,7 +275,7 @@ static void test_execution_gives_up_on_a_record_that_exists_and_is_not_found(voi
     unsigned rounds = 0;
 
     (void)state;
-    execution_init(&execution, &decision, false);
+    assert_int_equal(execution_init(&execution, &decision, false, 0), EXECUTE_CALL);
     do {
         assert_int_equal(execution_take(&execution, &conflict, SYSTEM_CONFLICT, false, false), EXECUTE_CALL);
         rounds++;
@@ -299,7 +299,7 @@ static void test_execution_keeps_the_record_and_the_first_reason(void **state)
     struct execution execution;
 
     (void)state;
-    execution_init(&execution, &decision, false);
+    assert_int_equal(execution_init(&execution, &decision, false, 0), EXECUTE_CALL);
     execution_take(&execution, &refused, SYSTEM_REFUSED, false, false);
     assert_int_equal(execution_take(&execution, &read, SYSTEM_DONE, false, false), EXECUTE_FINISHED);
     assert_string_equal(execution.error.code, "first");
@@ -316,9 +316,80 @@ static void test_execution_waits_when_a_refusal_counts_as_blocked(void **state)
     struct execution execution;
 
     (void)state;
-    execution_init(&execution, &decision, false);
+    assert_int_equal(execution_init(&execution, &decision, false, 0), EXECUTE_CALL);
     assert_int_equal(execution_take(&execution, &refused, SYSTEM_BLOCKED, false, false), EXECUTE_PAUSE_TARGET);
     assert_int_equal(execution.call, EXECUTE_WRITE);
+    execution_done(&execution);
+}
+
+/* Where lists lag, a create in doubt settles before every look, and is repeated only after several found nothing. */
+static void test_execution_settles_before_it_believes_that_nothing_was_created(void **state)
+{
+    const struct decision decision = {.action = DECISION_CREATE};
+    const struct system_answer unknown = {.result = SYSTEM_UNKNOWN, .retry_after_ms = -1};
+    const struct system_answer gone = {.result = SYSTEM_GONE, .retry_after_ms = -1};
+    const struct system_answer retry = {.result = SYSTEM_RETRY, .retry_after_ms = -1};
+    struct execution execution;
+
+    (void)state;
+    assert_int_equal(execution_init(&execution, &decision, false, 30000), EXECUTE_CALL);
+    assert_int_equal(execution.settling_left_ms, 0);
+    /* A second doubt is settled like the first. */
+    for (int doubt = 0; doubt < 2; doubt++) {
+        assert_int_equal(execution.call, EXECUTE_WRITE);
+        assert_int_equal(execution_take(&execution, &unknown, SYSTEM_UNKNOWN, false, false), EXECUTE_PAUSE);
+        for (unsigned look = 1; look < EXECUTE_LOOKS; look++) {
+            assert_int_equal(execution.call, EXECUTE_FIND);
+            assert_int_equal(execution.settling_left_ms, 30000);
+            assert_int_equal(execution_take(&execution, &gone, SYSTEM_GONE, false, false), EXECUTE_PAUSE);
+        }
+        /* A look that fails is no look, and what has settled stays so. */
+        assert_int_equal(execution_take(&execution, &retry, SYSTEM_RETRY, false, false), EXECUTE_PAUSE);
+        assert_int_equal(execution.call, EXECUTE_FIND);
+        assert_int_equal(execution.settling_left_ms, 0);
+        assert_int_equal(execution_take(&execution, &gone, SYSTEM_GONE, false, false), EXECUTE_CALL);
+        assert_int_equal(execution.settling_left_ms, 0);
+    }
+    assert_int_equal(execution.call, EXECUTE_WRITE);
+    assert_int_equal(execution.attempts, 3);
+    execution_done(&execution);
+}
+
+/* A worker that takes over a create settles before its first look: nobody knows when the other one wrote. */
+static void test_execution_that_takes_over_a_create_settles_first(void **state)
+{
+    const struct decision create = {.action = DECISION_CREATE};
+    const struct decision update = {.action = DECISION_UPDATE};
+    const struct system_answer done = {.result = SYSTEM_DONE, .retry_after_ms = -1};
+    struct execution execution;
+
+    (void)state;
+    assert_int_equal(execution_init(&execution, &create, true, 30000), EXECUTE_PAUSE);
+    assert_int_equal(execution.call, EXECUTE_FIND);
+    assert_int_equal(execution.settling_left_ms, 30000);
+    assert_int_equal(execution_take(&execution, &done, SYSTEM_DONE, true, false), EXECUTE_FINISHED);
+    assert_int_equal(execution.result, OUTCOME_APPLIED);
+    assert_true(execution.was_in_doubt);
+    execution_done(&execution);
+    assert_int_equal(execution_init(&execution, &update, true, 30000), EXECUTE_CALL);
+    assert_int_equal(execution.call, EXECUTE_WRITE);
+    execution_done(&execution);
+}
+
+/* What is said to exist and is not found may not be listed yet. */
+static void test_execution_settles_when_what_exists_is_not_found(void **state)
+{
+    const struct decision decision = {.action = DECISION_CREATE};
+    const struct system_answer conflict = {.result = SYSTEM_CONFLICT, .retry_after_ms = -1};
+    const struct system_answer gone = {.result = SYSTEM_GONE, .retry_after_ms = -1};
+    struct execution execution;
+
+    (void)state;
+    assert_int_equal(execution_init(&execution, &decision, false, 30000), EXECUTE_CALL);
+    assert_int_equal(execution_take(&execution, &conflict, SYSTEM_CONFLICT, false, false), EXECUTE_CALL);
+    assert_int_equal(execution_take(&execution, &gone, SYSTEM_GONE, false, false), EXECUTE_PAUSE);
+    assert_int_equal(execution.call, EXECUTE_WRITE);
+    assert_int_equal(execution.settling_left_ms, 30000);
     execution_done(&execution);
 }
 
@@ -329,6 +400,9 @@ int main(void)
         cmocka_unit_test(test_execution_gives_up_on_a_record_that_exists_and_is_not_found),
         cmocka_unit_test(test_execution_keeps_the_record_and_the_first_reason),
         cmocka_unit_test(test_execution_waits_when_a_refusal_counts_as_blocked),
+        cmocka_unit_test(test_execution_settles_before_it_believes_that_nothing_was_created),
+        cmocka_unit_test(test_execution_that_takes_over_a_create_settles_first),
+        cmocka_unit_test(test_execution_settles_when_what_exists_is_not_found),
     };
 
     json_setup();

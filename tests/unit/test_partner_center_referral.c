@@ -172,6 +172,7 @@ static void test_patch_that_cannot_be(void **state)
     } cases[] = {
         {"{\"customerProfile.name\":\"x\"}", "partner_center.path"},
         {"{\"status\":\"Closed\",\"id\":\"x\"}", "partner_center.path"},
+        {"{\"name\":\"x\"}", "partner_center.path"},
         {"{}", "partner_center.no_change"},
     };
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
@@ -182,6 +183,160 @@ static void test_patch_that_cannot_be(void **state)
         assert_null(patch);
         assert_int_equal(err.class, ERROR_POISON);
         assert_string_equal(err.code, cases[i].code);
+    }
+}
+
+static void assert_creation(const char *write, const char *key, enum referral_number_form form, const char *expected)
+{
+    json_auto_t *paths = parse(write);
+    json_auto_t *id = parse(key);
+    json_auto_t *wanted = parse(expected);
+    struct error err = ERROR_INIT;
+    size_t length;
+    char *body = referral_creation(paths, id, form, &length, &err);
+
+    assert_non_null(body);
+    assert_int_equal(length, strlen(body));
+    json_auto_t *made = parse(body);
+    if (!json_same(made, wanted))
+        fail_msg("%s", body);
+    free(body);
+}
+
+/* A new referral is the paths as nested members without the nulls, and its key whatever the rules say of it. */
+static void test_creation(void **state)
+{
+    (void)state;
+    assert_creation(
+        "{\"name\":\"x\",\"details.dealValue\":10000.50,\"details.requirements.solutions\":[{\"id\":\"S\"}],"
+        "\"customerProfile.address.country\":\"GB\",\"details.notes\":null,\"campaignId\":null}",
+        "{\"externalReferenceId\":\"crm-1\"}", REFERRAL_NUMBER,
+        "{\"name\":\"x\",\"details\":{\"dealValue\":10000.5,\"requirements\":{\"solutions\":[{\"id\":\"S\"}]}},"
+        "\"customerProfile\":{\"address\":{\"country\":\"GB\"}},\"externalReferenceId\":\"crm-1\"}");
+    assert_creation("{\"details\":null,\"details.dealValue\":7,\"engagementId\":\"other\"}", "{\"engagementId\":\"e\"}",
+                    REFERRAL_TEXT, "{\"details\":{\"dealValue\":\"7\"},\"engagementId\":\"e\"}");
+    assert_creation("{}", "{\"engagementId\":\"e\"}", REFERRAL_NUMBER, "{\"engagementId\":\"e\"}");
+}
+
+/* What is nested leaves the decision's own values as they were. */
+static void test_creation_does_not_change_the_decision(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"team\":[{\"email\":\"a@example.com\"}],\"details.notes\":\"n\"}";
+    json_auto_t *write = parse(text);
+    json_auto_t *before = parse(text);
+    json_auto_t *key = parse("{\"externalReferenceId\":\"c\"}");
+    struct error err = ERROR_INIT;
+    size_t length;
+
+    free(referral_creation(write, key, REFERRAL_NUMBER, &length, &err));
+    assert_true(json_same(write, before));
+}
+
+/* A path that hides another, or is none of a referral, is the rules' mistake. */
+static void test_creation_that_cannot_be(void **state)
+{
+    (void)state;
+    static const char *const cases[] = {
+        "{\"details\":{\"notes\":\"a\"},\"details.dealValue\":1}",
+        "{\"details.dealValue\":1,\"details\":\"a\"}",
+        "{\"\":1}",
+        "{\".a\":1}",
+        "{\"a.\":1}",
+        "{\"a..b\":1}",
+        "{\"team[].email\":1}",
+        "{\"details{notes}\":1}",
+        "{\"status@label\":\"x\"}",
+    };
+    json_auto_t *key = parse("{\"externalReferenceId\":\"c\"}");
+
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        json_auto_t *write = parse(cases[i]);
+        struct error err = ERROR_INIT;
+        size_t length;
+        char *body = referral_creation(write, key, REFERRAL_NUMBER, &length, &err);
+        if (body != NULL)
+            fail_msg("%s", body);
+        assert_int_equal(err.class, ERROR_POISON);
+        assert_string_equal(err.code, "partner_center.path");
+    }
+}
+
+/* The referral of a CRM record is the one of ours that names it: of duplicates an open one, and of those the oldest. */
+static void test_referral_that_names_a_record(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *referrals, *organization, *expected;
+    } cases[] = {
+        {"[{\"id\":\"a\",\"externalReferenceId\":\"other\"},{\"id\":\"b\",\"ExternalReferenceId\":\"CRM-1\"}]", NULL,
+         "b"},
+        {"[{\"id\":\"a\",\"externalReferenceId\":null},{\"id\":\"b\"}]", NULL, NULL},
+        {"[{\"id\":\"a\",\"externalReferenceId\":\"crm-1\",\"organizationId\":\"msft\"}]", NULL, NULL},
+        {"[{\"id\":\"a\",\"externalReferenceId\":\"crm-1\",\"organizationId\":\"them\"},"
+         "{\"id\":\"b\",\"externalReferenceId\":\"crm-1\",\"organizationId\":\"US\"}]",
+         "us", "b"},
+        {"[{\"id\":\"a\",\"externalReferenceId\":\"crm-1\",\"createdDateTime\":\"2026-03-02T00:00:00Z\"},"
+         "{\"id\":\"b\",\"externalReferenceId\":\"crm-1\",\"createdDateTime\":\"2026-03-01T00:00:00.1234567Z\"}]",
+         NULL, "b"},
+        {"[{\"id\":\"a\",\"externalReferenceId\":\"crm-1\",\"createdDateTime\":\"2026-03-02T00:00:00Z\"},"
+         "{\"id\":\"b\",\"externalReferenceId\":\"crm-1\",\"createdDateTime\":\"2026-03-01T00:00:00Z\","
+         "\"status\":\"Closed\"}]",
+         NULL, "a"},
+        {"[{\"id\":\"a\",\"externalReferenceId\":\"crm-1\",\"createdDateTime\":\"2026-03-01T00:00:00Z\","
+         "\"status\":\"closed\"},{\"id\":\"b\",\"externalReferenceId\":\"crm-1\"}]",
+         NULL, "b"},
+        {"[]", NULL, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        json_auto_t *referrals = parse(cases[i].referrals);
+        const char *id = json_text_of(referral_naming(referrals, "crm-1", cases[i].organization), "id");
+        if (cases[i].expected == NULL)
+            assert_null(id);
+        else
+            assert_string_equal(id, cases[i].expected);
+    }
+}
+
+/* Of a link to the next page its query is used; one without a query leads nowhere, and that is not the end of the list. */
+static void test_next_query(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *page;
+        int status;
+        const char *query;
+    } cases[] = {
+        {"{\"value\":[]}", 0, NULL},
+        {"{\"@odata.nextLink\":null}", 0, NULL},
+        {"{\"@odata.nextLink\":\"http://elsewhere.example/v1.0/referrals?$skiptoken=a%2Bb&x=1\"}", 0,
+         "$skiptoken=a%2Bb&x=1"},
+        {"{\"@odata.nextLink\":\"http://elsewhere.example/v1.0/referrals\"}", -1, NULL},
+        {"{\"@odata.nextLink\":\"http://elsewhere.example/v1.0/referrals?\"}", -1, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        json_auto_t *page = parse(cases[i].page);
+        const char *query = NULL;
+        assert_int_equal(referral_next_query(page, &query), cases[i].status);
+        if (cases[i].query == NULL)
+            assert_null(query);
+        else
+            assert_string_equal(query, cases[i].query);
+    }
+}
+
+/* A link longer than any the service writes is none. */
+static void test_next_query_is_bounded(void **state)
+{
+    (void)state;
+    char link[REFERRAL_QUERY_BYTES_MAX + 4];
+    const char *query;
+
+    memset(link, 'a', sizeof(link));
+    link[0] = '?';
+    for (size_t length = REFERRAL_QUERY_BYTES_MAX; length <= REFERRAL_QUERY_BYTES_MAX + 1; length++) {
+        json_auto_t *page = json_pack("{s:s%}", "@odata.nextLink", link, length + 1);
+        assert_int_equal(referral_next_query(page, &query), length > REFERRAL_QUERY_BYTES_MAX ? -1 : 0);
     }
 }
 
@@ -239,6 +394,12 @@ int main(void)
         cmocka_unit_test(test_patch),
         cmocka_unit_test(test_patch_with_deal_value_as_text),
         cmocka_unit_test(test_patch_that_cannot_be),
+        cmocka_unit_test(test_creation),
+        cmocka_unit_test(test_creation_does_not_change_the_decision),
+        cmocka_unit_test(test_creation_that_cannot_be),
+        cmocka_unit_test(test_referral_that_names_a_record),
+        cmocka_unit_test(test_next_query),
+        cmocka_unit_test(test_next_query_is_bounded),
         cmocka_unit_test(test_shows),
     };
     return cmocka_run_group_tests_name("partner_center_referral", tests, set_up, NULL);

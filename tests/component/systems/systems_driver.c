@@ -3,8 +3,8 @@
  *   systems_driver <partner-center|dynamics-365> <configuration>
  *
  * Standard input: a JSON object a line, {"do": "read", "record_type", "record_id"}, {"do": "find" or "write", "decision":
- * {…}, "may_send": false}, {"do": "shows", "decision", "documents"}, {"do": "trouble"}; its end frees the system and ends
- * the program. Standard output: a JSON object a line with "number", the line of the question from 1. */
+ * {…}, "may_send": false}, {"do": "shows", "decision", "documents"}, {"do": "settling", "decision"}, {"do": "trouble"};
+ * for Partner Center also {"do": "list", "listing": "updated", "next"}; its end frees the system and ends the program. Standard output: a JSON object a line with "number", the line of the question from 1. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +95,38 @@ static void on_answer(void *arg, const struct system_answer *answer)
     question_free(question);
 }
 
+static void on_page(void *arg, const struct system_page *page)
+{
+    struct question *question = arg;
+    struct driver *driver = question->driver;
+
+    if (driver->is_calling || driver->under_way == 0)
+        broken(EXIT_BROKEN_PROMISE, "a page came from inside the call, or twice");
+    driver->under_way--;
+    print(json_pack("{s:I, s:s, s:O?, s:I, s:s?, s:I, s:I, s:b, s:o}", "number", question->number, "result",
+                    RESULTS[page->result], "documents", page->documents, "skipped", (json_int_t)page->skipped, "next",
+                    page->next, "status", (json_int_t)page->status, "retry_after_ms", (json_int_t)page->retry_after_ms,
+                    "took_time", page->duration_us > 0, "error", error_json(&page->error)));
+    question_free(question);
+}
+
+static int list(struct question *question, const json_t *line, struct error *err)
+{
+    static const char *const LISTINGS[] = {
+        [PARTNER_CENTER_UPDATED] = "updated",
+        [PARTNER_CENTER_CREATED] = "created",
+        [PARTNER_CENTER_SHARED_ACTIVE] = "shared-active",
+        [PARTNER_CENTER_SHARED_NEW] = "shared-new",
+    };
+
+    for (size_t i = 0; i < ARRAY_LENGTH(LISTINGS); i++) {
+        if (text_equal(json_text_of(line, "listing"), LISTINGS[i]))
+            return partner_center_list(question->driver->system, (enum partner_center_listing)i,
+                                       json_text_of(line, "next"), on_page, question, err);
+    }
+    broken(EXIT_BAD_INPUT, "a line asks for an unknown listing");
+}
+
 static bool may_send(void *arg)
 {
     return ((const struct question *)arg)->may_send;
@@ -113,6 +145,8 @@ static int call_system(struct question *question, const json_t *line, struct err
         return system->operations->find(system, &question->decision, on_answer, question, err);
     if (text_equal(what, "write"))
         return system->operations->write(system, &write, on_answer, question, err);
+    if (text_equal(what, "list"))
+        return list(question, line, err);
     broken(EXIT_BAD_INPUT, "a line asks for something unknown");
 }
 
@@ -164,6 +198,13 @@ static void take_line(struct driver *driver, const char *bytes, size_t length)
     if (text_equal(json_text_of(line, "do"), "trouble")) {
         print(json_pack("{s:I, s:s?}", "number", question->number, "trouble",
                         driver->system->operations->trouble(driver->system)));
+        question_free(question);
+    } else if (text_equal(json_text_of(line, "do"), "settling")) {
+        const struct system_operations *operations = driver->system->operations;
+        print(json_pack("{s:I, s:I}", "number", question->number, "settling_ms",
+                        operations->settling_ms == NULL
+                            ? (json_int_t)0
+                            : (json_int_t)operations->settling_ms(driver->system, &question->decision)));
         question_free(question);
     } else if (text_equal(json_text_of(line, "do"), "shows")) {
         judge(question, line);
