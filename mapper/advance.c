@@ -1,6 +1,7 @@
 #include "mapper/advance.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 
 #include "common/base/json.h"
 #include "common/base/text.h"
@@ -39,6 +40,22 @@ static int resume(struct deal *deal, const struct decide_cause *cause, struct me
     return text_assign(&deal->rests, NULL, err);
 }
 
+/* Those that a write to `target` settles, and those that wait for a person. New reference. */
+static json_t *conflicts_of(const struct settlement *settlement, enum side target)
+{
+    json_t *conflicts = json_array();
+
+    for (size_t i = 0; i < json_array_size(settlement->conflicts); i++) {
+        json_t *conflict = json_array_get(settlement->conflicts, i);
+        if (!text_equal(json_text_of(conflict, "winner"), side_name(target)) &&
+            json_array_append(conflicts, conflict) < 0) {
+            json_decref(conflicts);
+            return NULL;
+        }
+    }
+    return conflicts;
+}
+
 /* One column that names the partner, and with it what else `settlement` (may be NULL) writes there. *ret_is_done: a
  * decision was taken. */
 static int link_side(struct deal *deal, const struct decide_cause *cause, enum side target,
@@ -50,6 +67,7 @@ static int link_side(struct deal *deal, const struct decide_cause *cause, enum s
     const char *partner_id = target == SIDE_CRM ? deal->referral_id : deal->crm_id;
     json_auto_t *fields = settlement == NULL ? json_array() : json_copy(settlement->fields[target]);
     json_auto_t *write = settlement == NULL ? json_object() : json_copy(settlement->write[target]);
+    json_auto_t *conflicts = settlement == NULL ? json_array() : conflicts_of(settlement, target);
     const struct decide_plan plan = {.action = DECISION_UPDATE,
                                      .target = target,
                                      .purpose = "link",
@@ -57,9 +75,10 @@ static int link_side(struct deal *deal, const struct decide_cause *cause, enum s
                                      .audit_text = "Linked with Partner Center",
                                      .fields = fields,
                                      .write = write,
-                                     .conflicts = settlement == NULL ? NULL : settlement->conflicts};
+                                     .conflicts = conflicts};
 
-    if (fields == NULL || write == NULL || json_object_set_new(write, path, json_string(partner_id)) < 0 ||
+    if (conflicts == NULL || fields == NULL || write == NULL ||
+        json_object_set_new(write, path, json_string(partner_id)) < 0 ||
         json_array_append_new(fields, json_pack("{s:s, s:s?, s:s, s:s}", "name", path, "old",
                                                 deal_text(deal, target, path), "new", partner_id, "from", partner_id)) <
             0)
@@ -103,13 +122,11 @@ static int link_both(struct deal *deal, const struct decide_cause *cause, const 
     return 0;
 }
 
-/* Nothing is to be written, and why; what waits for a person since now belongs into the audit. */
-static int write_nothing(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
-                         struct merge_effects *effects, struct error *err)
+static int say_why_nothing(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
+                           struct merge_effects *effects, struct error *err)
 {
     const struct rules *rules = cause->context->rules;
     const char *reason = settlement->held_back;
-    struct decide_cause loud = *cause;
 
     if (text_equal(reason, "partner_center_closed"))
         return birth_explain(
@@ -124,44 +141,97 @@ static int write_nothing(struct deal *deal, const struct decide_cause *cause, co
     if (json_array_size(settlement->explanations) > 0)
         return birth_explain(deal, cause, json_string_value(json_array_get(settlement->explanations, 0)), reason,
                              effects, err);
-    if (json_array_size(settlement->conflicts) == 0)
-        return decide_none(deal, cause, reason != NULL ? reason : cause->quiet_reason,
-                           reason != NULL ? NULL : cause->quiet_detail, effects, err);
-    loud.wants_reason = true;
-    if (decide_none(deal, &loud, reason, "both values are kept until somebody settles it", effects, err) < 0)
+    return decide_none(deal, cause, reason != NULL ? reason : cause->quiet_reason,
+                       reason != NULL ? NULL : cause->quiet_detail, effects, err);
+}
+
+/* Nothing is to be written, and why. Conflicts that nobody has settled are told with both values; when they are new, whatever
+ * the cause. */
+static int write_nothing(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
+                         struct merge_effects *effects, struct error *err)
+{
+    const bool has_parked = json_array_size(settlement->conflicts) > settlement->settled;
+    struct decide_cause told = *cause;
+
+    told.wants_reason = cause->wants_reason || has_parked;
+    if (say_why_nothing(deal, &told, settlement, effects, err) < 0)
         return -1;
-    effects->decision.is_notable = true;
+    if (!effects->has_decision || json_array_size(settlement->conflicts) == 0 ||
+        effects->decision.action != DECISION_NONE)
+        return 0;
+    effects->decision.is_notable = effects->decision.is_notable || has_parked;
     effects->decision.conflicts = json_deep_copy(settlement->conflicts);
     return effects->decision.conflicts == NULL ? error_no_memory(err) : 0;
 }
 
-static int write_changes(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
-                         struct merge_effects *effects, struct error *err)
+enum { AUDIT_TEXT_BYTES_MAX = 600 };
+
+/* "Closed in Partner Center: Lost (the customer chose another vendor)"; free(). NULL: out of memory. */
+static char *text_of_change(const struct deal *deal, const struct rules *rules, const json_t *write)
+{
+    const json_t *values = deal_values(deal, SIDE_PARTNER_CENTER);
+    const char *substatus = json_text_of(values, "substatus"), *why = json_text_of(values, "statusReason");
+    struct text text;
+
+    text_init(&text, AUDIT_TEXT_BYTES_MAX);
+    if (!rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], values, false) ||
+        !rules_hold(rules->is_closed[SIDE_CRM], write, false)) {
+        if (text_append(&text, "Updated from Partner Center") < 0)
+            return NULL;
+        return text_take(&text);
+    }
+    if (text_append(&text, "Closed in Partner Center") < 0 ||
+        (substatus != NULL && text_appendf(&text, ": %s", substatus) < 0))
+        return NULL;
+    if (why != NULL && why[0] != '\0' && text_appendf(&text, " (%s)", why) < 0)
+        return text_take(&text); /* too long to stand here */
+    return text_take(&text);
+}
+
+static int write_one_side(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
+                          enum side target, const char *audit_text, json_t *conflicts, struct merge_effects *effects,
+                          struct error *err)
 {
     const struct rules *rules = cause->context->rules;
-    /* One decision at a time: the CRM first; its outcome brings the merge back for the other side. */
-    const enum side target = json_object_size(settlement->write[SIDE_CRM]) > 0 ? SIDE_CRM : SIDE_PARTNER_CENTER;
+    const bool is_declining = settlement->is_declining && target == SIDE_PARTNER_CENTER;
     const struct decide_plan plan = {.action = DECISION_UPDATE,
                                      .target = target,
-                                     .purpose = settlement->is_declining && target == SIDE_PARTNER_CENTER ? "decline"
-                                                                                                          : "update",
-                                     .reason = settlement->settled > 0 ? "conflict_settled"
-                                               : target == SIDE_CRM    ? "partner_center_changed"
-                                                                       : "crm_changed",
-                                     .audit_text = "Updated from Partner Center",
+                                     .purpose = is_declining ? "decline" : "update",
+                                     .reason = json_array_size(conflicts) > 0 ? "conflict_settled"
+                                               : target == SIDE_CRM           ? "partner_center_changed"
+                                                                              : "crm_changed",
+                                     .audit_text = audit_text,
                                      .fields = settlement->fields[target],
                                      .write = settlement->write[target],
-                                     .conflicts = settlement->conflicts};
-    const json_t *refusal;
+                                     .conflicts = conflicts};
+    const json_t *refusal = decide_find_refusal(deal, rules, &plan);
 
-    if (json_object_size(plan.write) == 0)
-        return write_nothing(deal, cause, settlement, effects, err);
-    refusal = decide_find_refusal(deal, rules, &plan);
     if (refusal != NULL && target == SIDE_PARTNER_CENTER)
         return birth_explain_refusal(deal, cause, refusal, effects, err);
     if (refusal != NULL)
         return decide_none(deal, cause, "refused_before", json_text_of(refusal, "code"), effects, err);
     return decide_write(deal, cause, &plan, effects, err);
+}
+
+static int write_changes(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
+                         struct merge_effects *effects, struct error *err)
+{
+    /* One decision at a time: the CRM first; its outcome brings the merge back for the other side. */
+    const enum side target = json_object_size(settlement->write[SIDE_CRM]) > 0 ? SIDE_CRM : SIDE_PARTNER_CENTER;
+    json_auto_t *conflicts = NULL;
+    char *audit_text;
+    int status;
+
+    if (json_object_size(settlement->write[target]) == 0)
+        return write_nothing(deal, cause, settlement, effects, err);
+    conflicts = conflicts_of(settlement, target);
+    audit_text = text_of_change(deal, cause->context->rules, settlement->write[SIDE_CRM]);
+    if (conflicts == NULL || audit_text == NULL)
+        status = error_no_memory(err);
+    else
+        status = write_one_side(deal, cause, settlement, target, audit_text, conflicts, effects, err);
+    free(audit_text);
+    return status;
 }
 
 static int go_on(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
@@ -259,6 +329,19 @@ static int tell_crm_key(struct deal *deal, const struct decide_cause *cause, str
     return decide_to_tell(deal, deal->crm_id, cause, effects, err);
 }
 
+/* Until a fresh record comes. Set aside once, so that somebody knows of the change that waits. */
+static int give_up(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
+                   struct error *err)
+{
+    static const char detail[] = "the target changes faster than it can be written";
+
+    effects->has_problem = !cause->wants_reason; /* the outcome that brought it about, not what arrives meanwhile */
+    if (effects->has_problem)
+        (void)error_set(&effects->problem, ERROR_POISON, "merge.conflict_rounds",
+                        "%s; the change waits for the next edit", detail);
+    return decide_none(deal, cause, "conflict_rounds", detail, effects, err);
+}
+
 int advance_deal(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects, struct error *err)
 {
     const struct rules *rules = cause->context->rules;
@@ -274,8 +357,7 @@ int advance_deal(struct deal *deal, const struct decide_cause *cause, struct mer
     if (deal->gone_crm != NULL)
         return rest(deal, cause, "crm_gone", deal->gone_crm, effects, err);
     if (deal->conflict_rounds > MERGE_CONFLICT_ROUNDS_MAX)
-        return decide_none(deal, cause, "conflict_rounds", "the target changes faster than it can be written", effects,
-                           err);
+        return give_up(deal, cause, effects, err);
     if (deal->seen_partner_center == NULL || deal->seen_crm == NULL)
         return meet_partner(deal, cause, effects, err);
     if (tell_crm_key(deal, cause, effects, err) < 0)

@@ -80,6 +80,28 @@ int decide_none(struct deal *deal, const struct decide_cause *cause, const char 
     return json_array_clear(deal->causes) < 0 ? error_no_memory(err) : 0;
 }
 
+enum { AUDIT_FRAME_UNITS = 40 }; /* time, blanks and brackets around the text and the marker */
+
+/* What stood in the audit column, as far as the column has room for it beside the new line. */
+static int fill_former(const struct deal *deal, const struct rules *rules, const struct decide_plan *plan,
+                       struct decision *decision, struct error *err)
+{
+    const char *former = deal_text(deal, SIDE_CRM, rules->audit_column);
+    const char *own = json_text_of(plan->write, rules->audit_column == NULL ? "" : rules->audit_column);
+    const char *text = own != NULL ? own : plan->audit_text;
+    size_t used, kept;
+
+    if (former == NULL || text == NULL || plan->action == DECISION_CREATE)
+        return 0;
+    used = utf8_length_utf16(text, strlen(text)) + utf8_length_utf16(decision->id, strlen(decision->id)) +
+           AUDIT_FRAME_UNITS;
+    if (used >= rules->audit_length)
+        return 0;
+    kept = utf8_cut_utf16(former, strlen(former), rules->audit_length - used);
+    decision->audit_former = kept == 0 ? NULL : text_copy_n(former, kept);
+    return kept > 0 && decision->audit_former == NULL ? error_no_memory(err) : 0;
+}
+
 static int fill_target(const struct deal *deal, const struct rules *rules, const struct decide_plan *plan,
                        struct decision *decision, struct error *err)
 {
@@ -105,6 +127,8 @@ static int fill_target(const struct deal *deal, const struct rules *rules, const
     }
     if (is_crm && (text_assign(&decision->audit_column, rules->audit_column, err) < 0 ||
                    text_assign(&decision->audit_text, plan->audit_text, err) < 0))
+        return -1;
+    if (is_crm && fill_former(deal, rules, plan, decision, err) < 0)
         return -1;
     if (is_crm && rules->lookups != NULL) {
         decision->lookups = json_deep_copy(rules->lookups);

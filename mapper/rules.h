@@ -81,6 +81,7 @@ struct rules {
     char *identifier_column;        /* in the CRM, holds the referral's id; its alternate key */
     char *sync_column;              /* in the CRM, the seller's switch */
     char *audit_column;             /* in the CRM, text and marker of our last write; NULL: none */
+    size_t audit_length;            /* of that column, in UTF-16 units */
     bool link_waits_for_acceptance; /* the CRM record's id goes to the referral only once it is Active */
     json_t *select[SIDE_COUNT];     /* {path: [values]}: all must hold for a new deal to take part */
     json_t *is_closed[SIDE_COUNT];  /* {path: [values]}: the record is closed when one holds */
@@ -92,7 +93,8 @@ struct rules {
     struct rule_field *fields;
     size_t field_count;
     /* Every path anything above reads, once each, sorted; of Partner Center's side also what identity and birth need ("id",
-     * "engagementId", "externalReferenceId", "direction", "status", "substatus", "microsoft.status"). */
+     * "engagementId", "externalReferenceId", "direction", "status", "statusReason", "substatus",
+     * "microsoft.status"). */
     char **paths[SIDE_COUNT];
     size_t path_count[SIDE_COUNT];
 };

@@ -13,7 +13,13 @@
 #include "mapper/rules_path.h"
 #include "mapper/rules_section.h"
 
-enum { VERSION_DIGITS = 16, TABLES_MAX = 100 };
+enum {
+    VERSION_DIGITS = 16,
+    TABLES_MAX = 100,
+    AUDIT_LENGTH_MIN = 1000,
+    AUDIT_LENGTH_DEFAULT = 2000,
+    AUDIT_LENGTH_MAX = 1000000
+};
 
 const char *const RULES_SIDE_KEYS[SIDE_COUNT] = {[SIDE_PARTNER_CENTER] = "partner_center", [SIDE_CRM] = "crm"};
 
@@ -35,9 +41,22 @@ static int read_column(const struct rules_loading *loading, const struct yaml_no
     return rules_copy_text(loading, ret_column, node->text);
 }
 
+static int read_audit_length(const struct rules_loading *loading, const struct yaml_node *identity)
+{
+    const struct yaml_node *node = yaml_get(identity, "audit_length");
+    long long length = AUDIT_LENGTH_DEFAULT;
+
+    if (node != NULL && (!yaml_get_integer(node, &length) || length < AUDIT_LENGTH_MIN || length > AUDIT_LENGTH_MAX))
+        return diagnostics_error(loading->diagnostics, node->position,
+                                 "the length of the audit column is a whole number from %d to %d",
+                                 (int)AUDIT_LENGTH_MIN, (int)AUDIT_LENGTH_MAX);
+    loading->rules->audit_length = (size_t)length;
+    return 0;
+}
+
 static int read_identity(const struct rules_loading *loading)
 {
-    static const char *const keys[] = {"identifier", "sync", "audit", "link"};
+    static const char *const keys[] = {"identifier", "sync", "audit", "audit_length", "link"};
     static const char *const links[] = {"as-soon-as-created", "with-acceptance"};
     const struct yaml_node *node = yaml_get(loading->root, "identity");
     const struct yaml_node *link = yaml_get(node, "link");
@@ -55,6 +74,8 @@ static int read_identity(const struct rules_loading *loading)
     if (read_column(loading, node, "sync", true, &rules->sync_column) < 0)
         status = -1;
     if (read_column(loading, node, "audit", false, &rules->audit_column) < 0)
+        status = -1;
+    if (read_audit_length(loading, node) < 0)
         status = -1;
     if (link != NULL)
         word = rules_yaml_word(loading->diagnostics, link, "link", links, ARRAY_LENGTH(links));
@@ -169,8 +190,9 @@ static int keep_sorted(const struct rules_loading *loading, json_t *set, enum si
 
 static int collect_paths(const struct rules_loading *loading, enum side side)
 {
-    static const char *const built_in[] = {"id",     "engagementId", RULES_PATH_EXTERNAL_REFERENCE, "direction",
-                                           "status", "substatus",    RULES_PATH_MICROSOFT_STATUS};
+    static const char *const built_in[] = {
+        "id",           "engagementId", RULES_PATH_EXTERNAL_REFERENCE, "direction", "status",
+        "statusReason", "substatus",    RULES_PATH_MICROSOFT_STATUS};
     const struct rules *rules = loading->rules;
     json_auto_t *set = json_object();
 
@@ -179,7 +201,8 @@ static int collect_paths(const struct rules_loading *loading, enum side side)
             return -1;
     }
     if (side == SIDE_CRM &&
-        (add_path(loading, set, rules->identifier_column) < 0 || add_path(loading, set, rules->sync_column) < 0))
+        (add_path(loading, set, rules->identifier_column) < 0 || add_path(loading, set, rules->sync_column) < 0 ||
+         add_path(loading, set, rules->audit_column) < 0))
         return -1;
     if (add_conditions(loading, set, rules->select[side]) < 0 ||
         add_conditions(loading, set, rules->is_closed[side]) < 0)

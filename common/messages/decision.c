@@ -35,6 +35,7 @@ const struct member DECISION_MEMBERS[] = {
     MEMBER(is_notable, MEMBER_BOOLEAN, false, NULL),
     MEMBER(audit_column, MEMBER_TEXT, false, NULL),
     MEMBER(audit_text, MEMBER_TEXT, false, NULL),
+    MEMBER(audit_former, MEMBER_TEXT, false, NULL),
     MEMBER(rules_version, MEMBER_TEXT, false, NULL),
     MEMBER(decided_at, MEMBER_TEXT, true, NULL),
     MEMBER(received_at, MEMBER_TEXT, false, NULL),

@@ -45,6 +45,7 @@ struct decision {
     bool is_notable;     /* none: belongs into the audit whatever its settings say */
     char *audit_column;  /* where the target keeps the audit text and marker; NULL: it has no such field */
     char *audit_text;    /* one line for the seller, without the marker */
+    char *audit_former;  /* what stood there before, cut, to be kept below the new line; NULL: nothing */
     char *rules_version;
     char *decided_at;  /* time of the message that led to it (the mapper has no clock) */
     char *received_at; /* when the earliest cause reached us; NULL if unknown */

@@ -399,6 +399,11 @@ static int put_audit_text(json_t *body, const struct decision *decision)
     if (given != NULL) /* the rules write a text of their own into the audit column */
         told.audit_text = (char *)(uintptr_t)given;
     audit = dynamics_audit_text(&told);
+    if (audit != NULL && decision->audit_former != NULL) {
+        char *both = text_format("%s\n%s", audit, decision->audit_former);
+        free(audit);
+        audit = both;
+    }
     status = audit == NULL ? -1 : json_object_set_new(body, decision->audit_column, json_string(audit));
     free(audit);
     return status;

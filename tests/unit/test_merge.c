@@ -166,6 +166,8 @@ static void test_conflicts_are_bounded(void **state)
                         documents_of(SIDE_CRM, 1 + round, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}"));
     }
     assert_int_equal(round, MERGE_CONFLICT_ROUNDS_MAX + 1);
+    assert_true(scene.effects.has_problem); /* somebody has to know of the change that waits */
+    assert_string_equal(scene.effects.problem.code, "merge.conflict_rounds");
     reading_arrives(&scene, SIDE_CRM, 30, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n', 'other': 1}");
     assert_writes(&scene, "crm", "{'city': 'B'}");
     scene_end(&scene);
@@ -190,6 +192,50 @@ static void test_one_side_after_the_other(void **state)
     assert_string_equal(scene.effects.decision.system, "partner-center");
     assert_string_equal(scene.effects.decision.record_id, REFERRAL);
     assert_null(scene.effects.decision.audit_column);
+    scene_end(&scene);
+}
+
+/* What a seller was told before stays below the new line, as far as the column has room; a closed deal says how and why. */
+static void test_former_audit_text_is_kept(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, DEAL_RULES, REFERRAL);
+    scene_agrees(&scene, "{'type': 'Shared', 'status': 'Active', 'city': 'A'}",
+                 "{'sync': true, 'state': 1, 'city': 'A', 'audit': 'Microsoft: Closed / Declined [k#1]'}");
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2, "{" LINKED_REFERRAL ", 'city': 'B'}");
+    assert_string_equal(scene.effects.decision.audit_text, "Updated from Partner Center");
+    assert_string_equal(scene.effects.decision.audit_former, "Microsoft: Closed / Declined [k#1]");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true,
+                    documents_of(SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'B', 'audit': 'x'}"));
+    scene.rules->audit_length = 10;
+    reading_arrives(
+        &scene, SIDE_PARTNER_CENTER, 3,
+        "{'type': 'Shared', 'status': 'Closed', 'substatus': 'Lost', 'statusReason': 'too late', 'city': 'B', "
+        "'externalReferenceId': '" CRM_RECORD "'}");
+    assert_string_equal(scene.effects.decision.audit_text, "Closed in Partner Center: Lost (too late)");
+    assert_null(scene.effects.decision.audit_former);
+    scene_end(&scene);
+}
+
+/* Each conflict is told with the write that settles it, once. */
+static void test_conflicts_go_with_the_write_that_settles_them(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2, "{" LINKED_REFERRAL ", 'city': 'P', 'details': {'notes': 'p'}}");
+    outcome_arrives(&scene, OUTCOME_CONFLICT, false,
+                    documents_of(SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'C', 'notes': 'c'}"));
+    assert_writes(&scene, "crm", "{'notes': 'p'}");
+    assert_json_is(json_incref(scene.effects.decision.conflicts),
+                   "[{'name': 'notes', 'partner_center': 'p', 'crm': 'c', 'policy': 'partner-center', "
+                   "'winner': 'partner-center'}]");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true,
+                    documents_of(SIDE_CRM, 3, "{" LINKED_ROW ", 'city': 'C', 'notes': 'p'}"));
+    assert_writes(&scene, "partner-center", "{'city': 'C'}");
+    assert_json_is(json_incref(scene.effects.decision.conflicts),
+                   "[{'name': 'city', 'partner_center': 'P', 'crm': 'C', 'policy': 'crm', 'winner': 'crm'}]");
     scene_end(&scene);
 }
 
@@ -558,6 +604,8 @@ int main(void)
         cmocka_unit_test(test_conflict_merges_at_once),
         cmocka_unit_test(test_conflicts_are_bounded),
         cmocka_unit_test(test_one_side_after_the_other),
+        cmocka_unit_test(test_former_audit_text_is_kept),
+        cmocka_unit_test(test_conflicts_go_with_the_write_that_settles_them),
         cmocka_unit_test(test_late_outcome_is_a_reading),
         cmocka_unit_test(test_refused_write_is_not_repeated),
         cmocka_unit_test(test_two_refused_writes_come_to_rest),

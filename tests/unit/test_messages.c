@@ -291,9 +291,10 @@ static void test_absent_members_are_not_written(void **state)
 
     assert_non_null(written);
     assert_int_equal(length, strlen(written));
-    assert_string_equal(written, "{\"id\":\"key#1\",\"number\":1,\"deal_key\":\"key\",\"action\":\"none\","
-                                 "\"reason\":\"unchanged\",\"is_notable\":false,\"decided_at\":\"2026-01-01T00:00:00Z\","
-                                 "\"cause_partition\":0,\"cause_offset\":0}");
+    assert_string_equal(written,
+                        "{\"id\":\"key#1\",\"number\":1,\"deal_key\":\"key\",\"action\":\"none\","
+                        "\"reason\":\"unchanged\",\"is_notable\":false,\"decided_at\":\"2026-01-01T00:00:00Z\","
+                        "\"cause_partition\":0,\"cause_offset\":0}");
     free(written);
 }
 

@@ -237,8 +237,8 @@ static void test_paths_of_a_side(void **state)
 {
     (void)state;
     static const char *const partner_center[] = {
-        "details.dealValue", "direction", "engagementId", "externalReferenceId", "id", "microsoft.status", "status",
-        "substatus",         "type"};
+        "details.dealValue", "direction", "engagementId", "externalReferenceId", "id",
+        "microsoft.status",  "status",    "statusReason", "substatus",           "type"};
     static const char *const crm[] = {"accountid.name", "msft_id", "msft_sync", "state", "value"};
     struct rules *rules =
         load_good(HEAD "select: {partner_center: {type: Shared, status: New}, crm: {msft_sync: true}}\n"
