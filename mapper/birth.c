@@ -98,14 +98,43 @@ static int create_in_crm(struct deal *deal, const struct decide_cause *cause, co
     return decide_write(deal, cause, &plan, effects, err);
 }
 
+/* Neither taken nor left out. Where the rules say what to leave out, they are meant to know every kind: the rest is set
+ * aside once, with what it is, instead of guessing. */
+static int refuse_unknown_kind(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
+                               struct error *err)
+{
+    static const char problem[] = "select";
+    json_auto_t *kind = json_object();
+    char *text;
+    json_t *among;
+    const char *path;
+
+    if (cause->context->rules->leave_out != NULL && json_object_get(deal->problems, problem) == NULL) {
+        json_object_foreach (cause->context->rules->select[SIDE_PARTNER_CENTER], path, among)
+            (void)json_object_set(kind, path, json_object_get(deal_values(deal, SIDE_PARTNER_CENTER), path));
+        text = json_write(kind, true, NULL);
+        if (text == NULL || json_object_set_new(deal->problems, problem, json_string("unclassified")) < 0) {
+            free(text);
+            return error_no_memory(err);
+        }
+        effects->has_problem = true;
+        (void)error_set(&effects->problem, ERROR_POISON, "rules.unclassified",
+                        "the rules neither take nor leave out a referral of this kind: %s", text);
+        free(text);
+    }
+    return decide_none(deal, cause, "not_selected", "the rules' select does not take this referral", effects, err);
+}
+
 int birth_in_crm(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects, struct error *err)
 {
     const struct rules *rules = cause->context->rules;
     struct settlement settlement;
     int status;
 
+    if (rules_leave_out(rules, deal_values(deal, SIDE_PARTNER_CENTER)))
+        return decide_none(deal, cause, "left_out", "the rules' leave_out names this referral", effects, err);
     if (!rules_hold(rules->select[SIDE_PARTNER_CENTER], deal_values(deal, SIDE_PARTNER_CENTER), true))
-        return decide_none(deal, cause, "not_selected", "the rules' select does not take this referral", effects, err);
+        return refuse_unknown_kind(deal, cause, effects, err);
     if (settlement_init(&settlement, err) < 0)
         return -1;
     status = settle_creation(deal, rules, SIDE_CRM, SETTLE_CREATE, &settlement, err);

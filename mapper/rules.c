@@ -54,6 +54,7 @@ void rules_free(struct rules *rules)
         json_decref(rules->select[side]);
         json_decref(rules->is_closed[side]);
     }
+    json_decref(rules->leave_out);
     json_decref(rules->invitation.when);
     json_decref(rules->invitation.write);
     json_decref(rules->unanswered.when);
@@ -185,6 +186,15 @@ int rule_field_spread(const struct rule_field *field, enum side side, const json
             return -1;
     }
     return 0;
+}
+
+bool rules_leave_out(const struct rules *rules, const json_t *values)
+{
+    for (size_t i = 0; i < json_array_size(rules->leave_out); i++) {
+        if (rules_hold(json_array_get(rules->leave_out, i), values, true))
+            return true;
+    }
+    return false;
 }
 
 bool rules_hold(const json_t *conditions, const json_t *values, bool all)

@@ -84,7 +84,8 @@ struct rules {
     size_t audit_length;            /* of that column, in UTF-16 units */
     bool link_waits_for_acceptance; /* the CRM record's id goes to the referral only once it is Active */
     json_t *select[SIDE_COUNT];     /* {path: [values]}: all must hold for a new deal to take part */
-    json_t *is_closed[SIDE_COUNT];  /* {path: [values]}: the record is closed when one holds */
+    json_t *leave_out; /* [{path: [values]}] of Partner Center: no deal where all of one hold; NULL: nothing */
+    json_t *is_closed[SIDE_COUNT]; /* {path: [values]}: the record is closed when one holds */
     struct rules_invitation invitation;
     struct rules_unanswered unanswered;
     enum rules_sync_off sync_off;
@@ -133,6 +134,9 @@ int rule_field_map(const struct rules *rules, const struct rule_field *field, en
 /* Puts a value of `side` under its path(s) into a write object ({path: value}). */
 int rule_field_spread(const struct rule_field *field, enum side side, const json_t *value, json_t *write)
     TANDEM_MUST_CHECK;
+
+/* Does the rules' leave_out name this referral (raw values by path)? */
+bool rules_leave_out(const struct rules *rules, const json_t *values);
 
 /* Do the conditions ({path: [values]}) hold for raw values by path? `all`: every one, else at least one. A missing
  * `conditions` holds for `all` and does not for one. */

@@ -209,6 +209,10 @@ static int collect_paths(const struct rules_loading *loading, enum side side)
         return -1;
     if (add_conditions(loading, set, side == SIDE_CRM ? rules->invitation.when : rules->unanswered.when) < 0)
         return -1;
+    for (size_t i = 0; side == SIDE_PARTNER_CENTER && i < json_array_size(rules->leave_out); i++) {
+        if (add_conditions(loading, set, json_array_get(rules->leave_out, i)) < 0)
+            return -1;
+    }
     for (size_t i = 0; i < rules->field_count; i++) {
         for (size_t k = 0; k < rules->fields[i].path_count[side]; k++) {
             if (add_path(loading, set, rules->fields[i].paths[side][k]) < 0)
@@ -232,8 +236,9 @@ static int stamp_version(const struct rules_loading *loading, const struct sourc
 
 static int load(struct rules_loading *loading, const struct source *source)
 {
-    static const char *const keys[] = {"version", "crm",     "record", "identity",   "select",     "closed",
-                                       "fields",  "lookups", "tables", "invitation", "unanswered", "removal"};
+    static const char *const keys[] = {"version",    "crm",        "record", "identity", "select",
+                                       "leave_out",  "closed",     "fields", "lookups",  "tables",
+                                       "invitation", "unanswered", "removal"};
     struct rules *rules = loading->rules;
     int status = rules_yaml_check_keys(loading->diagnostics, loading->root, "the rules", keys, ARRAY_LENGTH(keys));
 
@@ -246,6 +251,8 @@ static int load(struct rules_loading *loading, const struct source *source)
     if (rules_conditions_load(loading, "select", rules->select) < 0)
         status = -1;
     if (rules_conditions_load(loading, "closed", rules->is_closed) < 0)
+        status = -1;
+    if (rules_leave_out_load(loading) < 0)
         status = -1;
     if (rules_invitation_load(loading) < 0)
         status = -1;

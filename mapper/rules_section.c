@@ -59,6 +59,27 @@ static int read_when(const struct rules_loading *loading, const struct yaml_node
     return rules_condition_load(loading, when, side, ret_when);
 }
 
+int rules_leave_out_load(const struct rules_loading *loading)
+{
+    const struct yaml_node *section = yaml_get(loading->root, "leave_out");
+    int status = 0;
+
+    if (section == NULL)
+        return 0;
+    if (section->kind != YAML_SEQUENCE)
+        return diagnostics_error(loading->diagnostics, section->position,
+                                 "a list is expected, of conditions on the referral that make it none of ours");
+    loading->rules->leave_out = json_array();
+    for (size_t i = 0; i < section->count; i++) {
+        json_t *conditions = NULL;
+        if (rules_condition_load(loading, section->items[i], SIDE_PARTNER_CENTER, &conditions) < 0)
+            status = -1;
+        else if (json_array_append_new(loading->rules->leave_out, conditions) < 0)
+            status = rules_no_memory(loading);
+    }
+    return status;
+}
+
 int rules_invitation_load(const struct rules_loading *loading)
 {
     static const char *const keys[] = {"crm", "write"};

@@ -288,6 +288,45 @@ static void test_refused_creation_is_explained(void **state)
     scene_end(&scene);
 }
 
+/* Leads are left out, what is known is taken, and what is neither is set aside once instead of guessing. */
+static void test_every_kind_is_taken_left_out_or_set_aside(void **state)
+{
+    static const char rules[] =
+        "version: 1\n"
+        "crm: dynamics-365\n"
+        "record: opportunity\n"
+        "identity: {identifier: referral_id, sync: sync}\n"
+        "select: {partner_center: {type: [Shared, Independent], qualification: [SalesQualified, None, null]}}\n"
+        "leave_out:\n"
+        "  - {type: [Independent], qualification: [Direct]}\n"
+        "  - {type: [Independent], qualification: [SalesQualified], inviteContext.invitedBy.organizationId: [msft]}\n"
+        "fields:\n"
+        "  - {name: title, partner_center: name, crm: name, direction: to-crm}\n";
+    struct scene scene;
+
+    (void)state;
+    scene_begin(&scene, rules, REFERRAL);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 1, "{'type': 'Independent', 'qualification': 'Direct', 'name': 'n'}");
+    assert_none(&scene, "left_out");
+    assert_false(scene.effects.has_problem);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2,
+                    "{'type': 'Independent', 'qualification': 'SalesQualified', 'name': 'n', "
+                    "'inviteContext': {'invitedBy': {'organizationId': 'msft'}}}");
+    assert_none(&scene, "left_out");
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 3, "{'type': 'Shared', 'qualification': 'Odd', 'name': 'n'}");
+    assert_none(&scene, "not_selected");
+    assert_true(scene.effects.has_problem);
+    assert_string_equal(scene.effects.problem.code, "rules.unclassified");
+    assert_non_null(strstr(scene.effects.problem.message, "Odd"));
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 4, "{'type': 'Shared', 'qualification': 'Odd', 'name': 'm'}");
+    assert_none(&scene, "not_selected");
+    assert_false(scene.effects.has_problem);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 5,
+                    "{'type': 'Independent', 'qualification': 'SalesQualified', 'name': 'm'}");
+    assert_int_equal(scene.effects.decision.action, DECISION_CREATE);
+    scene_end(&scene);
+}
+
 /* -- the end ------------------------------------------------------------------------------------------------------- */
 
 /* A referral nobody has answered is declined by losing the CRM record; once accepted, it is lost. */
@@ -429,6 +468,7 @@ int main(void)
         cmocka_unit_test(test_microsoft_is_invited_once),
         cmocka_unit_test(test_help_upgrades_a_deal),
         cmocka_unit_test(test_refused_creation_is_explained),
+        cmocka_unit_test(test_every_kind_is_taken_left_out_or_set_aside),
         cmocka_unit_test(test_losing_the_unanswered_declines_it),
         cmocka_unit_test(test_reopened_record_is_explained),
         cmocka_unit_test(test_switching_off_is_told_and_reversible),
