@@ -439,11 +439,12 @@ def test_write_whose_lease_is_lost_is_not_sent(pc: System, partner_center: Partn
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"action": "create"}, "partner_center.action"),
+        ({"action": "create"}, "partner_center.no_key"),
         ({"record_id": None}, "partner_center.action"),
         ({"record_id": "x/y"}, "partner_center.bad_id"),
         ({"expected_etag": None}, "partner_center.no_version"),
         ({"write": {"customerProfile.name": "x"}}, "partner_center.path"),
+        ({"write": {"name": "x", "details.notes": "a"}}, "partner_center.path"),
         ({"write": {}}, "partner_center.no_change"),
     ],
 )

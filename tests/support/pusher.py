@@ -26,7 +26,8 @@ SCHEMA = "tandem"
 
 
 class Pusher:
-    """Topics and schema are there when it has been made; `settings` is the section pusher of what is started next."""
+    """Topics and schema are there when it has been made; `settings` is the section pusher of what is started next,
+    `partner_center_settings` what is added to the section partner_center."""
 
     def __init__(
         self,
@@ -45,6 +46,7 @@ class Pusher:
         self.dynamics_365 = dynamics_365
         self.partner_center = partner_center
         self.settings: dict[str, Any] = {"pause_first": "50ms", "pause_max": "500ms"}
+        self.partner_center_settings: dict[str, Any] = {}
         self._cluster = cluster
         self._login = f"login_{secrets.token_hex(6)}"
         self._password = secrets.token_urlsafe(18)
@@ -61,6 +63,7 @@ class Pusher:
     def config(self, instance: str = "one", admin_port: int | None = None, **settings: Any) -> Path:
         sections = self._common.sections(instance, admin_port)
         del sections["ingest"]
+        sections["partner_center"].update(self.partner_center_settings)
         sections["postgres"] = {
             "host": "127.0.0.1",
             "port": int((self._cluster.folder / "port").read_text()),

@@ -162,5 +162,12 @@ class System:
         answer = self.ask(do="shows", documents=documents, decision=decision)
         return answer["shows"], answer["is_certain"]
 
+    def list(self, listing: str, next_page: str | None = None) -> dict[str, Any]:
+        """One page of referrals, `next_page` being what the page before it said."""
+        return self.ask(do="list", listing=listing, **({} if next_page is None else {"next": next_page}))
+
+    def settling_ms(self, decision: dict[str, Any]) -> int:
+        return self.ask(do="settling", decision=decision)["settling_ms"]
+
     def trouble(self) -> str | None:
         return self.ask(do="trouble")["trouble"]
