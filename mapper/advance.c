@@ -150,16 +150,15 @@ static int say_why_nothing(struct deal *deal, const struct decide_cause *cause, 
 static int write_nothing(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
                          struct merge_effects *effects, struct error *err)
 {
-    const bool has_parked = json_array_size(settlement->conflicts) > settlement->settled;
     struct decide_cause told = *cause;
 
-    told.wants_reason = cause->wants_reason || has_parked;
+    told.wants_reason = cause->wants_reason || settlement->has_news;
     if (say_why_nothing(deal, &told, settlement, effects, err) < 0)
         return -1;
     if (!effects->has_decision || json_array_size(settlement->conflicts) == 0 ||
         effects->decision.action != DECISION_NONE)
         return 0;
-    effects->decision.is_notable = effects->decision.is_notable || has_parked;
+    effects->decision.is_notable = effects->decision.is_notable || settlement->has_news;
     effects->decision.conflicts = json_deep_copy(settlement->conflicts);
     return effects->decision.conflicts == NULL ? error_no_memory(err) : 0;
 }

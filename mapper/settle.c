@@ -75,7 +75,6 @@ static int set_base(struct deal *deal, const struct standing *standing, struct e
         if (standing->now[side] != NULL && json_object_set(base, standing->field->name, standing->now[side]) < 0)
             return error_no_memory(err);
     }
-    (void)json_object_del(deal->parked, standing->field->name);
     (void)json_object_del(deal->problems, standing->field->name);
     return 0;
 }
@@ -182,7 +181,18 @@ static int park(struct deal *deal, const struct standing *standing, struct settl
     settlement->held_back = "manual";
     if (json_object_set_new(deal->parked, standing->field->name, both) < 0)
         return error_no_memory(err);
+    settlement->has_news = settlement->has_news || !is_known;
     return is_known ? 0 : note_conflict(standing, "manual", "nobody", settlement, err);
+}
+
+/* The sides agree, so nothing waits for a person any more. */
+static int unpark(struct deal *deal, const struct standing *standing, struct settlement *settlement, struct error *err)
+{
+    if (json_object_get(deal->parked, standing->field->name) == NULL)
+        return 0;
+    (void)json_object_del(deal->parked, standing->field->name);
+    settlement->has_news = true;
+    return note_conflict(standing, "manual", "both", settlement, err);
 }
 
 /* Whose value holds. A closed referral is final, so it wins whatever the policy. *ret_is_parked: nobody's. */
@@ -207,7 +217,6 @@ static int choose_winner(struct deal *deal, const struct standing *standing, boo
     } else {
         *ret_winner = standing->field->policy == POLICY_CRM ? SIDE_CRM : SIDE_PARTNER_CENTER;
     }
-    settlement->settled++;
     return note_conflict(standing, policy, side_name(*ret_winner), settlement, err);
 }
 
@@ -299,11 +308,11 @@ static int settle_field(struct deal *deal, const struct rules *rules, const stru
     enum side winner;
 
     if (!standing->has_moved[SIDE_PARTNER_CENTER] && !standing->has_moved[SIDE_CRM])
-        return 0;
+        return unpark(deal, standing, settlement, err);
     if (sides_agree(rules, standing, &do_agree, err) < 0)
         return -1;
     if (do_agree)
-        return set_base(deal, standing, err);
+        return unpark(deal, standing, settlement, err) < 0 ? -1 : set_base(deal, standing, err);
     if (choose_winner(deal, standing, is_final, settlement, &winner, &is_parked, err) < 0)
         return -1;
     if (is_parked)

@@ -15,8 +15,9 @@
 struct settlement {
     json_t *fields[SIDE_COUNT]; /* by target: [{"name", "old", "new", "from"}] */
     json_t *write[SIDE_COUNT];  /* by target: {path: value} */
-    json_t *conflicts;          /* [{"name", "partner_center", "crm", "policy", "winner"}]; winner "nobody": parked */
-    size_t settled;             /* of those, how many have a winner */
+    json_t *conflicts;          /* [{"name", "partner_center", "crm", "policy", "winner"}]; winner "nobody": parked
+                                   since now; "both": parked before, and the sides agree now */
+    bool has_news;              /* one of those began or ended to wait for a person, without a write */
     bool is_declining;          /* what nobody has answered is being closed */
     json_t *explanations;       /* [text]: what a seller has to do before the record can be created */
     const char *held_back;      /* why a moved field was not written: "partner_center_closed", "crm_closed", "sync_off",

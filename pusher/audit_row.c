@@ -96,8 +96,8 @@ static bool set_decision(json_t *row, const struct decision *decision)
            set_text(row, "record_id", decision->record_id) && set_text(row, "action", ACTION_NAMES[decision->action]) &&
            set_text(row, "purpose", decision->purpose) && set_text(row, "reason", decision->reason) &&
            set_text(row, "detail", decision->detail) && set_json(row, "fields", decision->fields) &&
-           set_json(row, "conflicts", decision->conflicts) && set_json(row, "causes", decision->causes) &&
-           set_text(row, "rules_version", decision->rules_version) &&
+           set_json(row, "conflicts", decision->conflicts) && set_json(row, "near_misses", decision->near_misses) &&
+           set_json(row, "causes", decision->causes) && set_text(row, "rules_version", decision->rules_version) &&
            set_text(row, "received_at", decision->received_at) &&
            set_text(row, "occurred_at", first_occurrence(decision->causes)) &&
            set_text(row, "decided_at", decision->decided_at);

@@ -627,7 +627,7 @@ void delivery_begin(struct delivery *delivery)
         record(delivery);
     } else if (delivery->received.decision.action != DECISION_NONE) {
         begin_work(delivery);
-    } else if (delivery->ports->records_none) {
+    } else if (delivery->ports->records_none || delivery->received.decision.is_notable) {
         metric_count(delivery->ports->decisions_metric, "none", "none", NULL, NULL);
         move(delivery, RECORDING);
         record(delivery);

@@ -197,7 +197,8 @@ static void test_parked_values_that_meet(void **state)
     both_change(&scene, 2, "{'memo': 'p'}", 2, "{'memo': 'c'}");
     assert_settles(&scene, &(struct wanted){.held_back = "manual", .conflicts = PARKED_MEMO});
     both_change(&scene, 0, NULL, 3, "{'memo': 'p'}");
-    assert_settles(&scene, &(struct wanted){0});
+    assert_settles(&scene, &(struct wanted){.conflicts = "[{'name': 'memo', 'partner_center': 'p', 'crm': 'p', "
+                                                         "'policy': 'manual', 'winner': 'both'}]"});
     assert_json_is(json_incref(scene.deal.parked), "{}");
     assert_base(&scene, "memo", "'p'", "'p'");
     scene_end(&scene);
