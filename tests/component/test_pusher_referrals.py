@@ -299,15 +299,16 @@ def test_lost_answers_lag_and_kills_together_make_one_referral_each(pusher: Push
     pusher.partner_center.settings(list_lag_ms=1500)
     made = [create() for _ in range(24)]
     for action, more in (
-        ("apply-then-drop", {"times": 6}),
         ("drop", {"times": 3}),
+        ("apply-then-drop", {"times": 3}),
         ("status", {"times": 3, "status": 504}),
         ("garbage", {"times": 3}),
         ("status", {"times": 2, "status": 503}),
+        ("apply-then-drop", {"times": 6}),
     ):
         pusher.partner_center.fault(action, method="POST", path=f"{REFERRALS}$", **more)
     pusher.decide(*made)
-    for done in (4, 14):
+    for done in (3, 8):
         with pusher.program(concurrent_calls=2, failures_before_pause=100) as program:
             wait_for_post(pusher, done)
             program.kill()
