@@ -11,6 +11,7 @@
 #include "mapper/column_check.h"
 #include "mapper/commands.h"
 #include "mapper/file_input.h"
+#include "mapper/settle_command.h"
 #include "mapper/worker.h"
 
 #define PROGRAM "tandem-mapper"
@@ -180,6 +181,46 @@ out:
     return status;
 }
 
+/* --- Settling ----------------------------------------------------------------------------------------------------- */
+
+static const struct option_spec SETTLE_OPTIONS[] = {
+    {"deal", "KEY", "The deal's key, as in the audit's view manual_conflicts."},
+    {"field", "NAME", "The field, by its name in the rules."},
+    {"take", "SIDE", "Whose value holds: partner-center or crm."},
+};
+
+static int settle(const struct command_line *line)
+{
+    const struct settle_request request = {.deal_key = command_line_option(line, "deal"),
+                                           .field = command_line_option(line, "field"),
+                                           .take = command_line_option(line, "take")};
+    struct app app = {0};
+    struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+    struct error err = ERROR_INIT;
+    int status = EXIT_BAD_CONFIG;
+
+    if (!request.deal_key || !request.field || !request.take) {
+        (void)fputs("tandem-mapper settle: --deal, --field and --take are needed\n", stderr);
+        return EXIT_USAGE;
+    }
+    log_setup(PROGRAM, LOG_LEVEL_WARNING);
+    if (load_config(&app, line->config_path, &diagnostics) == 0)
+        app.rules = load_rules(&app, &diagnostics);
+    print_diagnostics(&diagnostics);
+    if (app.rules && settle_command_run(&app.kafka_settings, app.rules, &request, &err) == 0) {
+        (void)printf("deal %s: field %s takes the value of %s; what comes of it stands in the audit\n",
+                     request.deal_key, request.field, request.take);
+        status = EXIT_OK;
+    } else if (app.rules) {
+        (void)fprintf(stderr, "tandem-mapper settle: %s\n", err.message);
+        status = err.class == ERROR_CONFIG ? EXIT_USAGE : EXIT_KAFKA;
+    }
+    diagnostics_done(&diagnostics);
+    rules_free(app.rules);
+    config_free(app.config);
+    return status;
+}
+
 /* --- Command line ------------------------------------------------------------------------------------------------- */
 
 static const struct option_spec PREVIEW_OPTIONS[] = {
@@ -191,6 +232,11 @@ static const struct option_spec PREVIEW_OPTIONS[] = {
 static const struct command_spec COMMANDS[] = {
     {.name = NULL,
      .help = "Merge what comes in from both sides and decide what is written where.",
+     .needs_config = true},
+    {.name = "settle",
+     .help = "Settle a conflict that policy manual has left open (docs/architecture.md).",
+     .options = SETTLE_OPTIONS,
+     .option_count = ARRAY_LENGTH(SETTLE_OPTIONS),
      .needs_config = true},
     {.name = "check", .arguments = "RULES", .help = "Check a rule file and show what it maps."},
     {.name = "test", .arguments = "TESTFILE...", .help = "Run rule tests (docs/rules-tests.md)."},
@@ -224,5 +270,7 @@ int main(int argc, char **argv)
     parsed = command_line_parse(&DESCRIPTION, argc, argv, &line);
     if (parsed != 0)
         return parsed > 0 ? EXIT_OK : EXIT_USAGE;
-    return line.command->name ? command_run(&line) : run(&line);
+    if (!line.command->name)
+        return run(&line);
+    return strcmp(line.command->name, "settle") == 0 ? settle(&line) : command_run(&line);
 }
