@@ -522,7 +522,7 @@ static void take_turn(void *arg)
 static void refuse(struct delivery *delivery, const struct error *err)
 {
     if (!delivery->is_executing)
-        execution_init(&delivery->execution, &delivery->received.decision, false);
+        execution_init(&delivery->execution, &delivery->received.decision, false, delivery->ports->unexplained_max);
     delivery->is_executing = true;
     delivery->execution.attempts = 0;
     (void)execution_fail(&delivery->execution, err);
@@ -533,7 +533,8 @@ static void take_receipt(struct delivery *delivery, const struct audit_receipt *
     struct error err = ERROR_INIT;
 
     if (receipt->state != AUDIT_CLOSED) {
-        execution_init(&delivery->execution, &delivery->received.decision, receipt->state == AUDIT_OPEN);
+        execution_init(&delivery->execution, &delivery->received.decision, receipt->state == AUDIT_OPEN,
+                       delivery->ports->unexplained_max);
         delivery->is_executing = true;
         if (receipt->state == AUDIT_OPEN)
             log_info("push.taken_over", LOG_TEXT("deal_key", delivery->received.decision.deal_key),
@@ -587,7 +588,7 @@ static void begin_work(struct delivery *delivery)
     set_now(delivery->started_at);
     delivery->target = delivery->ports->find_target(delivery->ports->arg, delivery->received.decision.system);
     if (lane_is_superseded(&delivery->item, delivery->received.decision.number)) {
-        execution_init(&delivery->execution, &delivery->received.decision, false);
+        execution_init(&delivery->execution, &delivery->received.decision, false, delivery->ports->unexplained_max);
         delivery->is_executing = true;
         delivery->execution.attempts = 0;
         execution_supersede(&delivery->execution);

@@ -39,6 +39,10 @@ const struct config_key PUSHER_KEYS[] = {
      .help =
          "Refused writes of different deals in a row after which the system is left alone instead of setting further "
          "decisions aside; 0: never."},
+    {KEY("unexplained_before_refusal", CONFIG_INTEGER, unexplained_max), .default_text = "10", .min = 0, .max = 100000,
+     .help =
+         "Failures of one decision for which the system tells no reason (Dynamics 365: 0x80040216) after which it is "
+         "set aside; 0: never. How many pass by themselves is unconfirmed."},
     {KEY("audit_noops", CONFIG_BOOLEAN, audits_noops), .default_text = "true",
      .help = "Decisions to do nothing get an audit row with their reason, too."},
 };
@@ -210,6 +214,7 @@ static void set_policies(struct worker *worker)
         .blocked_pauses = {.first_delay_ms = BLOCKED_PAUSE_FIRST_MS, .delay_max_ms = settings->blocked_pause_max_ms},
         .told_max_ms = settings->retry_after_max_ms};
     worker->ports.pauses = pauses;
+    worker->ports.unexplained_max = (unsigned)settings->unexplained_max;
 }
 
 static void set_metrics(struct worker *worker)

@@ -86,6 +86,10 @@ static const struct {
     {"0x80154B53", SYSTEM_RETRY, "dynamics_365.try_again"},
 };
 
+/* "An unexpected error occurred": it is told while metadata are being changed, which passes, and for tables and columns
+ * the service cannot work with, which does not. */
+static const char UNEXPLAINED[] = "0x80040216";
+
 static const char *word_of(enum system_result result)
 {
     switch (result) {
@@ -107,7 +111,7 @@ static const char *word_of(enum system_result result)
     return "dynamics_365.refused";
 }
 
-enum system_result dynamics_classify(long status, const json_t *body, bool has_effect, const char **ret_code)
+struct dynamics_meaning dynamics_classify(long status, const json_t *body, bool has_effect)
 {
     const char *code = json_text_of(json_object_get(body, "error"), "code");
     enum system_result result = answer_of_status(status, has_effect);
@@ -115,12 +119,13 @@ enum system_result dynamics_classify(long status, const json_t *body, bool has_e
     for (size_t i = 0; code != NULL && i < ARRAY_LENGTH(CODES); i++) {
         if (!text_equal_ignoring_case(code, CODES[i].code))
             continue;
-        *ret_code = CODES[i].word;
         /* "Try again" does not say that nothing was done, where the status leaves that open. */
-        return result == SYSTEM_UNKNOWN && CODES[i].result == SYSTEM_RETRY ? SYSTEM_UNKNOWN : CODES[i].result;
+        if (result != SYSTEM_UNKNOWN || CODES[i].result != SYSTEM_RETRY)
+            result = CODES[i].result;
+        return (struct dynamics_meaning){
+            .result = result, .code = CODES[i].word, .is_unexplained = text_equal_ignoring_case(code, UNEXPLAINED)};
     }
-    *ret_code = word_of(result);
-    return result;
+    return (struct dynamics_meaning){.result = result, .code = word_of(result)};
 }
 
 /* -- reading ------------------------------------------------------------------------------------------------------- */

@@ -303,6 +303,46 @@ def test_a_refused_write_is_told_set_aside_and_audited(pusher: Pusher) -> None:
     assert len(pusher.audit("SELECT * FROM failures_today")) == 1
 
 
+UNEXPECTED = {"error": {"code": "0x80040216", "message": "An unexpected error occurred."}}
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_failure_without_a_reason_is_set_aside_in_the_end(pusher: Pusher, status: int) -> None:
+    made = update(opportunity(pusher))
+    other = update(opportunity(pusher))
+    pusher.dynamics_365.fault("status", "PATCH", made["record_id"], None, status=status, body=UNEXPECTED)
+    with pusher.program(unexplained_before_refusal=3):
+        pusher.decide(made, other)
+        assert pusher.outcomes(2) and pusher.outcome_of(other)["result"] == "applied"
+        outcome = pusher.outcome_of(made)
+        letter = pusher.dead_letters(1)[0]
+        pusher.is_settled()
+    schemas.check("outcome", outcome)
+    assert (outcome["result"], outcome["error_class"], outcome["attempts"]) == ("refused", "poison", 3)
+    assert outcome["error_code"] == letter.headers["err.code"].decode() == "dynamics_365.unexpected"
+    assert value_of(letter) == made
+    assert len(patches(pusher, made)) == 3
+
+
+def test_a_failure_without_a_reason_that_passes_is_borne(pusher: Pusher) -> None:
+    made = update(opportunity(pusher))
+    pusher.dynamics_365.fault("status", "PATCH", API, 3, status=400, body=UNEXPECTED)
+    with pusher.program():
+        pusher.decide(made)
+        assert (pusher.outcome_of(made)["result"], len(patches(pusher, made))) == ("applied", 4)
+    assert pusher.dead_letters() == []
+
+
+@pytest.mark.parametrize("body", [None, "", "<html>no</html>"], ids=["no-body", "empty", "page"])
+def test_a_bad_request_without_a_code_is_set_aside_at_once(pusher: Pusher, body: str | None) -> None:
+    made = update(opportunity(pusher))
+    pusher.dynamics_365.fault("status", "PATCH", API, None, status=400, body=body)
+    with pusher.program():
+        pusher.decide(made)
+        assert (pusher.outcome_of(made)["result"], len(patches(pusher, made))) == ("refused", 1)
+        assert len(pusher.dead_letters(1)) == 1
+
+
 def test_a_record_that_is_not_there_is_gone(pusher: Pusher) -> None:
     row = opportunity(pusher)
     pusher.dynamics_365.delete_row("opportunities", row["opportunityid"])
