@@ -12,7 +12,8 @@
  * intent was left open). Repeating with the same expected version cannot overwrite anything; what the record shows then
  * tells whether the earlier call got through (design 4, rule 8).
  * Pure: no I/O, no clock. Never gives up on a target that is away; but a failure the target does not explain counts as a
- * refusal once it has come so often that it lies in the record more likely than in the target. Borrows the decision for the execution's life. */
+ * refusal once it has come so often that it lies in the record more likely than in the target. Borrows the decision for
+ * the execution's life. */
 #ifndef TANDEM_PUSHER_EXECUTE_H
 #define TANDEM_PUSHER_EXECUTE_H
 
