@@ -230,6 +230,32 @@ def test_what_cannot_be_read_is_set_aside_and_the_others_go_on(pusher: Pusher) -
     assert pusher.audit("SELECT count(*) FROM audit WHERE phase = 'dead-letter'") == [(len(bad),)]
 
 
+def test_what_others_set_aside_gets_a_row_once(pusher: Pusher) -> None:
+    deal = str(uuid.uuid4())
+    reason = {"err.stage": "mapper", "err.class": "poison", "err.code": "rules.unmappable", "err.message": "field 'stage'"}
+    origin = {"err.topic": pusher.topics.name("records"), "err.partition": "3", "err.offset": "17"}
+    pusher.topics.produce_all(
+        "dead-letters",
+        [
+            (deal, "{}", {**reason, **origin}),
+            (None, "not JSON", {**reason, "err.stage": "serve", "err.code": "webhook.malformed"}),
+            (deal, "{}", {**reason, **origin, "err.stage": "pusher"}),
+        ],
+    )
+    query = "SELECT deal_key, reason, error_code, detail FROM failures_today ORDER BY reason"
+    expected = [
+        (deal, "mapper", "rules.unmappable", f"set aside by mapper: topic {origin['err.topic']}, partition 3, offset 17"),
+        (None, "serve", "webhook.malformed", "set aside by serve"),
+    ]
+    for _ in range(2):  # the second one reads them anew: its group has no offsets
+        with pusher.program():
+            wait_until(lambda: pusher.audit(query) == expected, 20, "the letters are in the audit")
+            wait_until(lambda: pusher.uncommitted("dead-letters") == 0, 20, "the offsets are committed")
+        pusher.forget_offsets("dead-letters")
+    assert pusher.audit(query) == expected
+    assert pusher.audit("SELECT count(*) FROM verify_audit()") == [(0,)]
+
+
 # --- What the target answers ------------------------------------------------------------------------------------------
 
 
