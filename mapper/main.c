@@ -206,6 +206,10 @@ out:
 
 /* --- Command line ------------------------------------------------------------------------------------------------- */
 
+static const struct option_spec CHECK_OPTIONS[] = {
+    {"config", "FILE", "Check as well that the columns the rules read are among those this configuration has read."},
+};
+
 static const struct option_spec PREVIEW_OPTIONS[] = {
     {"rules", "FILE", "The rules to apply."},
     {"base", "FILE", "Both records as they were when they last agreed: {\"partner_center\": {…}, \"crm\": {…}}."},
@@ -216,7 +220,11 @@ static const struct command_spec COMMANDS[] = {
     {.name = NULL,
      .help = "Merge what comes in from both sides and decide what is written where.",
      .needs_config = true},
-    {.name = "check", .arguments = "RULES", .help = "Check a rule file and show what it maps."},
+    {.name = "check",
+     .arguments = "RULES",
+     .help = "Check a rule file and show what it maps.",
+     .options = CHECK_OPTIONS,
+     .option_count = ARRAY_LENGTH(CHECK_OPTIONS)},
     {.name = "test", .arguments = "TESTFILE...", .help = "Run rule tests (docs/rules-tests.md)."},
     {.name = "preview",
      .arguments = "REFERRAL CRM_RECORD",

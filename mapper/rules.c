@@ -44,6 +44,9 @@ void rules_free(struct rules *rules)
         json_decref(rules->select[side]);
         json_decref(rules->is_closed[side]);
     }
+    for (size_t i = 0; i < rules->column_count; i++)
+        free(rules->columns[i].name);
+    free(rules->columns);
     json_decref(rules->lookups);
     free(rules->version);
     free(rules->crm);

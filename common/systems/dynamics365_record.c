@@ -7,6 +7,7 @@
 #include "common/http/client.h"
 #include "common/messages/record.h"
 #include "common/systems/answer.h"
+#include "common/systems/dynamics365_columns.h"
 #include "common/systems/dynamics365_lookup.h"
 
 static const struct {
@@ -130,9 +131,6 @@ struct dynamics_meaning dynamics_classify(long status, const json_t *body, bool 
 
 /* -- reading ------------------------------------------------------------------------------------------------------- */
 
-/* Columns of the record itself that are always read: order, echo and state depend on them. */
-static const char *const ALWAYS[] = {"versionnumber", "modifiedon", "_modifiedby_value", "statecode", "statuscode"};
-
 enum {
     QUERY_BYTES_MAX = 32 * 1024 /* the service's limit of an address */
 };
@@ -163,8 +161,8 @@ static int append_select(struct text *query, const char *entity, const struct co
 
     if (append_column(query, seen, dynamics_primary_key(entity)) < 0)
         return -1;
-    for (size_t i = 0; i < ARRAY_LENGTH(ALWAYS); i++) {
-        if (append_column(query, seen, ALWAYS[i]) < 0)
+    for (size_t i = 0; i < ARRAY_LENGTH(DYNAMICS_365_COLUMNS_ALWAYS); i++) {
+        if (append_column(query, seen, DYNAMICS_365_COLUMNS_ALWAYS[i]) < 0)
             return -1;
     }
     for (size_t i = 0; i < columns->count; i++) {
