@@ -1,27 +1,23 @@
 #include "ingest/fetch.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/json.h"
 #include "common/base/text.h"
 #include "common/kafka/consumer.h"
-#include "common/kafka/dead_letter.h"
 #include "common/kafka/topics.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
 #include "ingest/arrival.h"
+#include "ingest/condition.h"
 #include "ingest/fold.h"
+#include "ingest/publisher.h"
 #include "ingest/reading.h"
 
 enum {
     COMMIT_INTERVAL_MS = 200,
-    FAILURES_TO_PAUSE = 5,           /* in a row, of one system */
-    RETRY_AFTER_MAX_MS = 15 * 60000, /* a longer wait is not believed */
-    LETTERS_MAX = 16,                /* dead letters of unreadable notifications under way */
-    TROUBLE_SIZE = 192
+    LETTERS_MAX = 16 /* dead letters of unreadable notifications under way */
 };
 
 #define KEY(name_, type_, member_) .name = (name_), .type = (type_), .offset = offsetof(struct fetch_settings, member_)
@@ -46,46 +42,28 @@ const size_t FETCH_KEY_COUNT = ARRAY_LENGTH(FETCH_KEYS);
 struct lane {
     struct system *system;
     const char *name;
-    unsigned busy;               /* records under way: being read or told */
-    unsigned reading;            /* being read */
-    int64_t hold_until_ms;       /* no read begins before */
-    bool is_probing;             /* one read at a time until one is answered */
-    bool is_blocked;             /* does not let us in */
-    struct retry_state failures; /* in a row */
-    char trouble[TROUBLE_SIZE];
+    unsigned busy;    /* records under way: being read or told */
+    unsigned reading; /* being read */
+    struct condition condition;
     struct series *paused;
-};
-
-/* The messages one record's notifications come to, on their way to the broker. */
-struct publication {
-    struct fetch *fetch; /* NULL: freed meanwhile */
-    struct fold_record *record;
-    unsigned outstanding;
-    bool is_open;    /* more may be added: not to be ended */
-    bool is_letters; /* all of it goes to the dead letters */
-    bool has_failed;
-    struct error failure; /* the first one */
-    struct publication *previous, *next;
 };
 
 struct fetch {
     struct loop *loop;
     struct fetch_settings settings;
-    struct producer *producer;
+    struct publisher *publisher;
     struct consumer *consumer;
     void (*on_fatal)(void *arg, const struct error *err);
     void *arg;
-    char *records_topic, *dead_letters_topic;
     struct fold *fold;
     struct lane lanes[FETCH_SYSTEMS_MAX + 1];
     size_t lane_count; /* the last one is for dead letters */
-    struct publication *publications;
     struct loop_timer *timer;
     size_t busy; /* records under way: being read or told */
     bool is_stopped;
     void (*on_drained)(void *arg);
     void *drained_arg;
-    struct metric *notifications_metric, *reads_metric, *duration_metric, *letters_metric, *paused_metric;
+    struct metric *notifications_metric, *reads_metric, *duration_metric, *paused_metric;
     struct series *folded, *waiting, *tests;
 };
 
@@ -109,7 +87,7 @@ static struct lane *lane_of(struct fetch *fetch, const struct fold_record *recor
     return &fetch->lanes[record->group];
 }
 
-static struct retry_policy policy_of(const struct fetch *fetch)
+static struct retry_policy back_off_of(const struct fetch *fetch)
 {
     return (struct retry_policy){.first_delay_ms = fetch->settings.first_delay_ms,
                                  .delay_max_ms = fetch->settings.delay_max_ms};
@@ -144,7 +122,7 @@ static void end(struct fetch *fetch, struct fold_record *record)
 /* `not_before_ms`: monotonic, 0 for none. */
 static void repeat(struct fetch *fetch, struct fold_record *record, int64_t not_before_ms)
 {
-    const struct retry_policy policy = policy_of(fetch);
+    const struct retry_policy policy = back_off_of(fetch);
     struct lane *lane = lane_of(fetch, record);
     int64_t now_ms = clock_monotonic_ms();
     struct retry_decision decision;
@@ -157,265 +135,16 @@ static void repeat(struct fetch *fetch, struct fold_record *record, int64_t not_
     left_off(fetch, lane);
 }
 
-/* --- Telling ------------------------------------------------------------------------------------------------------ */
-
-static struct publication *publication_new(struct fetch *fetch, struct fold_record *record)
+static void on_published(void *arg, struct fold_record *record, const struct error *failure)
 {
-    struct publication *publication = calloc(1, sizeof(*publication));
+    struct fetch *fetch = arg;
 
-    if (publication == NULL)
-        return NULL;
-    publication->fetch = fetch;
-    publication->record = record;
-    publication->is_open = true;
-    publication->next = fetch->publications;
-    if (publication->next != NULL)
-        publication->next->previous = publication;
-    fetch->publications = publication;
-    return publication;
-}
-
-static void publication_free(struct publication *publication)
-{
-    struct fetch *fetch = publication->fetch;
-
-    if (publication->previous != NULL)
-        publication->previous->next = publication->next;
-    else
-        fetch->publications = publication->next;
-    if (publication->next != NULL)
-        publication->next->previous = publication->previous;
-    free(publication);
-}
-
-static void fail_publication(struct publication *publication, const struct error *err)
-{
-    if (!publication->has_failed)
-        publication->failure = *err;
-    publication->has_failed = true;
-}
-
-static void set_aside(struct fetch *fetch, struct fold_record *record, const struct error *err);
-
-static void end_publication(struct publication *publication)
-{
-    struct fetch *fetch = publication->fetch;
-    struct fold_record *record = publication->record;
-    struct error failure = publication->failure;
-    bool has_failed = publication->has_failed;
-    /* A reading that is too large for the topic will be so the next time. */
-    bool is_hopeless = failure.class == ERROR_POISON && !publication->is_letters && record->batch != NULL;
-
-    publication_free(publication);
-    if (!has_failed) {
+    if (failure == NULL) {
         end(fetch, record);
-    } else if (is_hopeless) {
-        set_aside(fetch, record, &failure);
-    } else {
-        log_warning("fetch.not_told", LOG_TEXT("record", record->key), LOG_ERROR(&failure));
-        repeat(fetch, record, 0);
-    }
-}
-
-static void on_told(void *arg, const struct error *err)
-{
-    struct publication *publication = arg;
-
-    publication->outstanding--;
-    if (publication->fetch == NULL) {
-        if (publication->outstanding == 0)
-            free(publication);
         return;
     }
-    if (err != NULL)
-        fail_publication(publication, err);
-    if (publication->outstanding == 0 && !publication->is_open)
-        end_publication(publication);
-}
-
-static void close_publication(struct publication *publication)
-{
-    publication->is_open = false;
-    if (publication->outstanding == 0)
-        end_publication(publication);
-}
-
-static void send_message(struct publication *publication, const struct kafka_message *message)
-{
-    struct error err = ERROR_INIT;
-
-    if (producer_send(publication->fetch->producer, message, on_told, publication, &err) < 0)
-        fail_publication(publication, &err);
-    else
-        publication->outstanding++;
-}
-
-static void send_letter(struct publication *publication, const struct arrival *arrival, const struct error *reason)
-{
-    struct fetch *fetch = publication->fetch;
-    struct dead_letter room;
-    struct kafka_message message;
-    char now[TIMESTAMP_TEXT_SIZE];
-
-    dead_letter_message(&room, &arrival->original, "fetch", reason, publication->record->retry.attempts + 1,
-                        timestamp_format(clock_now(), 3, now), &message);
-    message.topic = fetch->dead_letters_topic;
-    metric_count(fetch->letters_metric, reason->code, NULL, NULL, NULL);
-    log_warning("fetch.set_aside", LOG_TEXT("source", arrival->notification.source),
-                LOG_TEXT("record_id", arrival->notification.record_id),
-                LOG_INTEGER("partition", arrival->item.partition), LOG_INTEGER("offset", arrival->item.offset),
-                LOG_ERROR(reason));
-    send_message(publication, &message);
-}
-
-static void send_reading(struct publication *publication, struct reading *reading)
-{
-    struct kafka_message message;
-
-    reading_message(reading, &message);
-    message.topic = publication->fetch->records_topic;
-    send_message(publication, &message);
-    reading_done(reading);
-}
-
-/* All notifications of the record into the dead letters. */
-static void set_aside(struct fetch *fetch, struct fold_record *record, const struct error *err)
-{
-    struct publication *publication = publication_new(fetch, record);
-
-    if (publication == NULL) {
-        repeat(fetch, record, 0);
-        return;
-    }
-    publication->is_letters = true;
-    for (const struct fold_item *item = record->batch; item != NULL; item = item->next)
-        send_letter(publication, arrival_of_const(item), err);
-    close_publication(publication);
-}
-
-static struct reading_context context_of(const struct fold_record *record)
-{
-    struct reading_context context = {.batch = record->batch, .read_at = clock_now()};
-
-    random_fill(context.random, sizeof(context.random));
-    return context;
-}
-
-static void tell_reading(struct fetch *fetch, struct fold_record *record, const struct system_answer *answer)
-{
-    const struct reading_context context = context_of(record);
-    struct publication *publication = publication_new(fetch, record);
-    struct reading reading;
-    struct error err = ERROR_INIT;
-
-    if (publication == NULL) {
-        repeat(fetch, record, 0);
-        return;
-    }
-    metric_add(fetch->folded, (int64_t)batch_count(record) - 1);
-    if (reading_of_answer(&context, answer, &reading, &err) < 0)
-        fail_publication(publication, &err);
-    else
-        send_reading(publication, &reading);
-    close_publication(publication);
-}
-
-/* Each deal that has to know is told once; notifications that concern no deal are set aside. */
-static void tell_absence(struct fetch *fetch, struct fold_record *record, const struct system_answer *answer)
-{
-    const struct reading_context context = context_of(record);
-    struct publication *publication = publication_new(fetch, record);
-    json_auto_t *told = json_object();
-    struct error not_visible = ERROR_INIT;
-    struct error err = ERROR_INIT;
-
-    if (publication == NULL) {
-        repeat(fetch, record, 0);
-        return;
-    }
-    (void)error_set(&not_visible, ERROR_POISON, "not_visible",
-                    "another party's referral that we may not see, of an engagement that is not known");
-    for (const struct fold_item *item = record->batch; item != NULL && !publication->has_failed; item = item->next) {
-        const struct arrival *arrival = arrival_of_const(item);
-        struct reading reading;
-        char *key;
-        if (told == NULL || reading_gone_key(arrival, answer, &key) < 0) {
-            (void)error_no_memory(&err);
-            fail_publication(publication, &err);
-        } else if (key == NULL) {
-            send_letter(publication, arrival, &not_visible);
-        } else if (json_object_get(told, key) == NULL) {
-            if (json_object_set_new(told, key, json_true()) < 0 ||
-                reading_of_absence(&context, answer, key, &reading, &err) < 0) {
-                (void)error_no_memory(&err);
-                fail_publication(publication, &err);
-            } else {
-                send_reading(publication, &reading);
-            }
-            free(key);
-        } else {
-            free(key);
-        }
-    }
-    close_publication(publication);
-}
-
-/* --- A system's condition ----------------------------------------------------------------------------------------- */
-
-static void hold(struct lane *lane, int64_t until_ms)
-{
-    if (until_ms > lane->hold_until_ms)
-        lane->hold_until_ms = until_ms;
-}
-
-static void pause_lane(struct lane *lane, const struct system_answer *answer, int64_t until_ms)
-{
-    if (!lane->is_probing || (answer->result == SYSTEM_BLOCKED) != lane->is_blocked) {
-        log_warning("fetch.paused", LOG_TEXT("system", lane->name),
-                    LOG_BOOLEAN("blocked", answer->result == SYSTEM_BLOCKED), LOG_INTEGER("status", answer->status),
-                    LOG_ERROR(&answer->error));
-        metric_set(lane->paused, 1);
-    }
-    lane->is_probing = true;
-    lane->is_blocked = answer->result == SYSTEM_BLOCKED;
-    (void)snprintf(lane->trouble, sizeof(lane->trouble), "%s", answer->error.code);
-    hold(lane, until_ms);
-}
-
-static void resume_lane(struct lane *lane)
-{
-    lane->failures = (struct retry_state){0};
-    lane->hold_until_ms = 0;
-    if (!lane->is_probing)
-        return;
-    log_info("fetch.resumed", LOG_TEXT("system", lane->name));
-    metric_set(lane->paused, 0);
-    lane->is_probing = lane->is_blocked = false;
-}
-
-/* Returns the time before which the read is not to be repeated. */
-static int64_t note_failure(struct fetch *fetch, struct lane *lane, const struct system_answer *answer)
-{
-    const struct retry_policy policy = policy_of(fetch);
-    int64_t now_ms = clock_monotonic_ms();
-    int64_t until_ms = now_ms;
-
-    if (answer->result == SYSTEM_BLOCKED) {
-        until_ms += fetch->settings.probe_interval_ms;
-        pause_lane(lane, answer, until_ms);
-        return until_ms;
-    }
-    if (lane->failures.attempts == 0)
-        lane->failures.first_attempt_ms = now_ms;
-    lane->failures.attempts++;
-    if (lane->failures.attempts >= FAILURES_TO_PAUSE || lane->is_probing)
-        pause_lane(lane, answer, retry_decide(&policy, &lane->failures, now_ms, -1, random_u32()).at_ms);
-    /* What throttles one read throttles all: the limits are the account's. */
-    if (answer->retry_after_ms > 0) {
-        until_ms += answer->retry_after_ms < RETRY_AFTER_MAX_MS ? answer->retry_after_ms : RETRY_AFTER_MAX_MS;
-        hold(lane, until_ms);
-    }
-    return until_ms;
+    log_warning("fetch.not_told", LOG_TEXT("record", record->key), LOG_ERROR(failure));
+    repeat(fetch, record, 0);
 }
 
 /* --- Reading ------------------------------------------------------------------------------------------------------ */
@@ -439,6 +168,36 @@ static void note_answer(struct fetch *fetch, const struct lane *lane, const stru
              LOG_TEXT("error_code", answer->result == SYSTEM_DONE ? NULL : answer->error.code));
 }
 
+static void note_success(struct lane *lane)
+{
+    if (!condition_answered(&lane->condition))
+        return;
+    log_info("fetch.resumed", LOG_TEXT("system", lane->name));
+    metric_set(lane->paused, 0);
+}
+
+/* Returns the time before which the read is not to be repeated. */
+static int64_t note_failure(const struct fetch *fetch, struct lane *lane, const struct system_answer *answer)
+{
+    const struct condition_policy policy = {.back_off = back_off_of(fetch),
+                                            .probe_interval_ms = fetch->settings.probe_interval_ms};
+    int64_t not_before_ms;
+
+    if (condition_failed(&lane->condition, &policy, answer, clock_monotonic_ms(), random_u32(), &not_before_ms)) {
+        log_warning("fetch.paused", LOG_TEXT("system", lane->name),
+                    LOG_BOOLEAN("blocked", answer->result == SYSTEM_BLOCKED), LOG_INTEGER("status", answer->status),
+                    LOG_ERROR(&answer->error));
+        metric_set(lane->paused, 1);
+    }
+    return not_before_ms;
+}
+
+static void tell_reading(struct fetch *fetch, struct fold_record *record, const struct system_answer *answer)
+{
+    metric_add(fetch->folded, (int64_t)batch_count(record) - 1);
+    publisher_tell_reading(fetch->publisher, record, answer);
+}
+
 static void take_answer(struct fetch *fetch, struct fold_record *record, const struct system_answer *answer)
 {
     struct lane *lane = lane_of(fetch, record);
@@ -448,15 +207,15 @@ static void take_answer(struct fetch *fetch, struct fold_record *record, const s
     case SYSTEM_DONE:
     case SYSTEM_GONE:
     case SYSTEM_REFUSED:
-        resume_lane(lane);
+        note_success(lane);
         if (record->batch == NULL)
             end(fetch, record); /* the partition was taken away: another instance reads it */
         else if (answer->result == SYSTEM_DONE)
             tell_reading(fetch, record, answer);
         else if (answer->result == SYSTEM_GONE)
-            tell_absence(fetch, record, answer);
+            publisher_tell_absence(fetch->publisher, record, answer);
         else
-            set_aside(fetch, record, &answer->error);
+            publisher_set_aside(fetch->publisher, record, &answer->error);
         break;
     case SYSTEM_CONFLICT:
     case SYSTEM_RETRY:
@@ -498,18 +257,16 @@ static void begin_read(struct fetch *fetch, struct lane *lane, struct fold_recor
     free(inquiry);
     log_warning("fetch.not_read", LOG_TEXT("record", record->key), LOG_ERROR(&err));
     if (err.class == ERROR_POISON)
-        set_aside(fetch, record, &err);
+        publisher_set_aside(fetch->publisher, record, &err);
     else
         repeat(fetch, record, 0);
 }
 
 static bool may_begin(const struct fetch *fetch, const struct lane *lane, int64_t now_ms)
 {
-    unsigned limit = (unsigned)fetch->settings.concurrent_max;
-
     if (lane->system == NULL)
         return lane->busy < LETTERS_MAX;
-    return now_ms >= lane->hold_until_ms && lane->reading < (lane->is_probing ? 1 : limit);
+    return condition_allows(&lane->condition, now_ms, lane->reading, (unsigned)fetch->settings.concurrent_max);
 }
 
 static void begin(struct fetch *fetch, struct lane *lane, struct fold_record *record)
@@ -519,7 +276,7 @@ static void begin(struct fetch *fetch, struct lane *lane, struct fold_record *re
     if (lane->system != NULL)
         begin_read(fetch, lane, record);
     else
-        set_aside(fetch, record, &arrival_of_const(record->batch)->problem);
+        publisher_set_aside(fetch->publisher, record, &arrival_of_const(record->batch)->problem);
 }
 
 /* Begins what may begin, and sets the timer for what has to wait. */
@@ -543,9 +300,9 @@ static void pump(void *arg)
         struct fold_record *record;
         while (may_begin(fetch, lane, now_ms) && (record = fold_take(fetch->fold, i)) != NULL)
             begin(fetch, lane, record);
-        if (lane->hold_until_ms > now_ms && fold_queued(fetch->fold, i) > 0 &&
-            (next_ms < 0 || lane->hold_until_ms < next_ms))
-            next_ms = lane->hold_until_ms;
+        int64_t held_ms = lane->condition.hold_until_ms;
+        if (held_ms > now_ms && fold_queued(fetch->fold, i) > 0 && (next_ms < 0 || held_ms < next_ms))
+            next_ms = held_ms;
     }
     metric_set(fetch->waiting, (int64_t)(fold_records(fetch->fold) - fetch->busy));
     /* A record that failed at once wants a turn, too, and has set the timer to now. */
@@ -648,8 +405,6 @@ static void declare_metrics(struct fetch *fetch)
                                           "Reads of records at a system, by what came of them.");
     fetch->duration_metric = metrics_declare(METRIC_HISTOGRAM, "tandem_fetch_read_duration_seconds", "system",
                                              "Time of one read, from its first request to its last answer.");
-    fetch->letters_metric = metrics_declare(METRIC_COUNTER, "tandem_fetch_dead_letters_total", "reason",
-                                            "Notifications that were set aside.");
     fetch->paused_metric = metrics_declare(METRIC_GAUGE, "tandem_fetch_paused", "system",
                                            "1 while a system is tried with single reads only.");
     fetch->folded = metrics_series(metrics_declare(METRIC_COUNTER, "tandem_fetch_folded_total", "",
@@ -687,26 +442,25 @@ int fetch_new(struct loop *loop, const struct fetch_options *options, struct fet
                                                .window = (size_t)options->settings->window,
                                                .commit_interval_ms = COMMIT_INTERVAL_MS};
     struct fetch *fetch = calloc(1, sizeof(*fetch));
+    const struct publisher_options publisher = {
+        .kafka = options->kafka, .producer = options->producer, .on_end = on_published, .arg = fetch};
 
     if (fetch == NULL)
         return error_no_memory(err);
     fetch->loop = loop;
     fetch->settings = *options->settings;
-    fetch->producer = options->producer;
     fetch->on_fatal = options->on_fatal;
     fetch->arg = options->arg;
     declare_metrics(fetch);
     open_lanes(fetch, options);
     fetch->fold = fold_new(fetch->lane_count, free_item);
     fetch->timer = loop_timer_new(loop, pump, fetch);
-    fetch->records_topic = kafka_topic_name(options->kafka, TOPIC_RECORDS);
-    fetch->dead_letters_topic = kafka_topic_name(options->kafka, TOPIC_DEAD_LETTERS);
-    if (fetch->fold == NULL || fetch->timer == NULL || fetch->records_topic == NULL ||
-        fetch->dead_letters_topic == NULL) {
+    if (fetch->fold == NULL || fetch->timer == NULL) {
         (void)error_no_memory(err);
         goto out;
     }
-    if (consumer_new(loop, options->kafka, &consumer, &callbacks, fetch, &fetch->consumer, err) < 0)
+    if (publisher_new(&publisher, &fetch->publisher, err) < 0 ||
+        consumer_new(loop, options->kafka, &consumer, &callbacks, fetch, &fetch->consumer, err) < 0)
         goto out;
     *ret_fetch = fetch;
     return 0;
@@ -724,7 +478,7 @@ const char *fetch_trouble(const struct fetch *fetch, size_t system)
 {
     const struct lane *lane = &fetch->lanes[system];
 
-    return lane->is_blocked ? lane->trouble : NULL;
+    return lane->condition.is_blocked ? lane->condition.trouble : NULL;
 }
 
 void fetch_probe(struct fetch *fetch)
@@ -732,10 +486,8 @@ void fetch_probe(struct fetch *fetch)
     int64_t now_ms = clock_monotonic_ms();
 
     for (size_t i = 0; i < fetch->lane_count; i++) {
-        if (fetch->lanes[i].is_blocked) {
-            fetch->lanes[i].hold_until_ms = now_ms;
+        if (condition_hurry(&fetch->lanes[i].condition, now_ms))
             fold_hurry(fetch->fold, i);
-        }
     }
     pump_soon(fetch);
 }
@@ -759,15 +511,9 @@ void fetch_free(struct fetch *fetch, int64_t close_ms)
 {
     if (fetch == NULL)
         return;
-    while (fetch->publications != NULL) {
-        struct publication *publication = fetch->publications;
-        fetch->publications = publication->next;
-        publication->fetch = NULL;
-    }
+    publisher_free(fetch->publisher);
     consumer_free(fetch->consumer, close_ms);
     fold_free(fetch->fold);
     loop_timer_free(fetch->timer);
-    free(fetch->records_topic);
-    free(fetch->dead_letters_topic);
     free(fetch);
 }

@@ -41,6 +41,7 @@ static const char *const foreign_events[] = {
     "new-commerce-migration-failed",
     "new-commerce-migration-schedule-failed",
     "reseller-relationship-accepted-by-customer",
+    "indirect-reseller-relationship-accepted-by-customer",
     "subscription-updated",
     "usagerecords-thresholdExceeded",
 };

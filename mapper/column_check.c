@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "common/base/text.h"
+#include "common/systems/dynamics365_columns.h"
 
 #define SECTION "dynamics_365"
 #define KEY     "columns"
@@ -11,12 +12,9 @@ static const struct config_key COLUMNS_KEY = {
     .name = KEY,
     .type = CONFIG_LIST,
     .offset = offsetof(struct column_check, columns),
-    .help = "Columns that are read; every column the rules use.",
+    .default_text = DYNAMICS_365_COLUMNS_DEFAULT,
+    .help = "Columns that are read; every column the rules read.",
 };
-
-/* What is read whatever the list says (systems/dynamics365_record.c). */
-static const char *const ALWAYS_READ[] = {"versionnumber", "modifiedon", "_modifiedby_value", "statecode",
-                                          "statuscode"};
 
 struct config_section column_check_section(struct column_check *check)
 {
@@ -32,8 +30,8 @@ static bool is_read(const struct column_check *check, const struct rules *rules,
 {
     const size_t type_length = strlen(rules->record_type);
 
-    for (size_t k = 0; k < ARRAY_LENGTH(ALWAYS_READ); k++) {
-        if (strcmp(ALWAYS_READ[k], column) == 0)
+    for (size_t k = 0; k < ARRAY_LENGTH(DYNAMICS_365_COLUMNS_ALWAYS); k++) {
+        if (strcmp(DYNAMICS_365_COLUMNS_ALWAYS[k], column) == 0)
             return true;
     }
     for (size_t k = 0; k < check->columns.count; k++) {
@@ -46,19 +44,16 @@ static bool is_read(const struct column_check *check, const struct rules *rules,
 
 int column_check(const struct column_check *check, const struct rules *rules, struct diagnostics *diagnostics)
 {
-    const struct position nowhere = {0};
-    size_t count = 0;
-    char *const *columns = rules_columns(rules, &count);
     int result = 0;
 
-    if (!check->has_section || check->columns.count == 0 || !text_equal(rules->crm, "dynamics-365"))
+    if (!check->has_section || !text_equal(rules->crm, "dynamics-365"))
         return 0;
-    for (size_t k = 0; k < count; k++) {
-        if (!is_read(check, rules, columns[k]))
-            result = diagnostics_error(diagnostics, nowhere,
-                                       "the rules use column '%s', which is not in " SECTION "." KEY
-                                       " of the configuration and so would never be read",
-                                       columns[k]);
+    for (size_t k = 0; k < rules->column_count; k++) {
+        const struct rule_column *column = &rules->columns[k];
+        if (!is_read(check, rules, column->name))
+            result = diagnostics_error(
+                diagnostics, column->position,
+                "the column '%s' is not read: it is not in " SECTION "." KEY " of the configuration", column->name);
     }
     return result;
 }

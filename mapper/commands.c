@@ -6,6 +6,7 @@
 
 #include "common/base/text.h"
 #include "common/runtime/program.h"
+#include "mapper/column_check.h"
 #include "mapper/file_input.h"
 #include "mapper/preview.h"
 #include "mapper/rule_tests.h"
@@ -90,16 +91,37 @@ static int append_summary(struct text *out, const char *path, const struct rules
     return 0;
 }
 
-static int check(const char *path)
+/* Without a configuration nobody knows which columns are read. */
+static int check_columns(const char *config_path, const struct rules *rules, struct diagnostics *diagnostics)
+{
+    static const char *const foreign_sections[] = {
+        "program",      "kafka",      "ingest",   "mapper",      "pusher", "partner_center",
+        "dynamics_365", "salesforce", "postgres", "credentials", NULL};
+    struct column_check columns = {0};
+    const struct config_section section = column_check_section(&columns);
+    struct config *config = NULL;
+    int status;
+
+    if (!config_path)
+        return 0;
+    if (config_load(config_path, &section, 1, foreign_sections, diagnostics, &config) < 0)
+        return -1;
+    status = column_check(&columns, rules, diagnostics);
+    config_free(config);
+    return status;
+}
+
+static int check(const char *path, const char *config_path)
 {
     struct diagnostics diagnostics = DIAGNOSTICS_INIT;
     struct rules *rules = file_input_rules(&diagnostics, path);
+    const bool is_good = rules && check_columns(config_path, rules, &diagnostics) == 0;
     struct text out;
     int status = EXIT_BAD_CONFIG;
 
     text_init(&out, OUTPUT_MAX);
     print_diagnostics(&diagnostics);
-    if (rules) {
+    if (is_good) {
         status = append_summary(&out, path, rules) == 0 ? EXIT_OK : EXIT_ERROR;
         print_text(stdout, &out);
     }
@@ -170,7 +192,7 @@ static int preview(const struct command_line *line)
 int command_run(const struct command_line *line)
 {
     if (strcmp(line->command->name, "check") == 0)
-        return check(line->arguments[0]);
+        return check(line->arguments[0], command_line_option(line, "config"));
     if (strcmp(line->command->name, "test") == 0)
         return test(line->arguments, line->argument_count);
     return preview(line);

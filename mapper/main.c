@@ -147,6 +147,31 @@ static int print_config(const struct app *app)
     return status;
 }
 
+/* What would run, and with what. */
+static void print_check(const struct app *app, const char *config_path)
+{
+    static const char *const policies[] = {"partner-center", "crm", "latest", "manual"};
+    const struct rules *rules = app->rules;
+
+    (void)printf("%s: tandem-mapper %s\n", config_path,
+                 app->program_settings.instance != NULL ? app->program_settings.instance : "(instance not set)");
+    (void)printf("kafka     %s, topics %s*, group %smapper\n", app->kafka_settings.bootstrap_servers,
+                 app->kafka_settings.topic_prefix, app->kafka_settings.topic_prefix);
+    (void)printf("store     %s\n", app->mapper_settings.store_directory);
+    (void)printf("rules     %s, version %s, for %s %s\n", app->mapper_settings.rules, rules->version, rules->crm,
+                 rules->record_type);
+    (void)printf("fields    %zu\n", rules->field_count);
+    for (size_t policy = 0; policy < ARRAY_LENGTH(policies); policy++) {
+        size_t count = 0;
+
+        for (size_t k = 0; k < rules->field_count; k++)
+            count += rules->fields[k].is_written_on_update[SIDE_CRM] &&
+                     rules->fields[k].is_written_on_update[SIDE_PARTNER_CENTER] &&
+                     rules->fields[k].policy == (enum rule_policy)policy;
+        (void)printf("conflicts %zu settled by %s\n", count, policies[policy]);
+    }
+}
+
 static int run(const struct command_line *line)
 {
     static const struct program_callbacks callbacks = {.start = start, .drain = drain, .reload = reload, .stop = stop};
@@ -164,8 +189,7 @@ static int run(const struct command_line *line)
     if (!app.rules)
         goto out;
     if (line->check_only) {
-        (void)printf("%s: rules %s, version %s: %zu fields\n", line->config_path, app.mapper_settings.rules,
-                     app.rules->version, app.rules->field_count);
+        print_check(&app, line->config_path);
         status = EXIT_OK;
         goto out;
     }
@@ -223,6 +247,10 @@ static int settle(const struct command_line *line)
 
 /* --- Command line ------------------------------------------------------------------------------------------------- */
 
+static const struct option_spec CHECK_OPTIONS[] = {
+    {"config", "FILE", "Check as well that the columns the rules read are among those this configuration has read."},
+};
+
 static const struct option_spec PREVIEW_OPTIONS[] = {
     {"rules", "FILE", "The rules to apply."},
     {"base", "FILE", "Both records as they were when they last agreed: {\"partner_center\": {…}, \"crm\": {…}}."},
@@ -238,7 +266,11 @@ static const struct command_spec COMMANDS[] = {
      .options = SETTLE_OPTIONS,
      .option_count = ARRAY_LENGTH(SETTLE_OPTIONS),
      .needs_config = true},
-    {.name = "check", .arguments = "RULES", .help = "Check a rule file and show what it maps."},
+    {.name = "check",
+     .arguments = "RULES",
+     .help = "Check a rule file and show what it maps.",
+     .options = CHECK_OPTIONS,
+     .option_count = ARRAY_LENGTH(CHECK_OPTIONS)},
     {.name = "test", .arguments = "TESTFILE...", .help = "Run rule tests (docs/rules-tests.md)."},
     {.name = "preview",
      .arguments = "REFERRAL CRM_RECORD",

@@ -60,6 +60,9 @@ void rules_free(struct rules *rules)
     json_decref(rules->unanswered.when);
     json_decref(rules->unanswered.substitute);
     json_decref(rules->unanswered.write);
+    for (size_t i = 0; i < rules->column_count; i++)
+        free(rules->columns[i].name);
+    free(rules->columns);
     json_decref(rules->lookups);
     free(rules->version);
     free(rules->crm);

@@ -74,6 +74,12 @@ enum rules_crm_deleted {
     CRM_DELETED_RECREATE /* a new record is made from the referral */
 };
 
+/* A column of the CRM record, or "lookup.attribute" of a looked-up one, that has to be read. */
+struct rule_column {
+    char *name;
+    struct position position; /* first in the rule file */
+};
+
 struct rules {
     char *version;                  /* SHA-256 of the file, first 16 digits: stamped on every decision */
     char *crm;                      /* "dynamics-365", "salesforce" */
@@ -98,18 +104,15 @@ struct rules {
      * "microsoft.status"). */
     char **paths[SIDE_COUNT];
     size_t path_count[SIDE_COUNT];
+    /* Of the CRM's paths those whose values count, once each: the identity with the audit column, by which a write is
+     * recognised, the conditions, and the fields but for those that are only written to the CRM, when it is created. */
+    struct rule_column *columns;
+    size_t column_count;
 };
 
 /* NULL on failure, with all errors in `diagnostics`. `source` from diagnostics_add_source(). */
 struct rules *rules_load(struct diagnostics *diagnostics, const struct source *source);
 void rules_free(struct rules *rules); /* accepts NULL */
-
-/* The columns of the CRM record the rules read; "lookup.attribute" for those of a looked-up record. */
-static inline char *const *rules_columns(const struct rules *rules, size_t *ret_count)
-{
-    *ret_count = rules->path_count[SIDE_CRM];
-    return rules->paths[SIDE_CRM];
-}
 
 /* NULL: there is no such field. */
 const struct rule_field *rules_field(const struct rules *rules, const char *name);

@@ -1,13 +1,14 @@
 /* Local copy of the compacted topic `deals`, in LMDB, so that a restart does not read the whole topic again.
  *
- * A cache, never the truth: it holds per partition the deals and the changelog offset up to which it holds them, written
- * together in one LMDB transaction after the Kafka transaction has committed; so it may be behind the topic, never ahead.
- * What cannot be trusted is dropped and read again: another format, cluster or topic, a damaged file, or a machine that
- * went down (store.c tells why). Partitions that were given away stay as they are and go on from their offset.
+ * A cache, never the truth: it holds per partition the deals and the changelog offset up to which it holds them,
+ * written together in one LMDB transaction after the Kafka transaction has committed; so it may be behind the topic,
+ * never ahead. What cannot be trusted is dropped and read again: another format, cluster or topic, a damaged file, or a
+ * machine that went down (store_directory.c tells why). Partitions that were given away stay as they are and go on from
+ * their offset.
  *
  * One process per directory, held by a lock. Loop thread only; calls are short, nothing waits for the disk but
- * store_close(). A full disk is ERROR_FATAL "store.disk_full"; a damaged value ERROR_FATAL "store.damaged", and the next
- * store_open() begins with an empty store. */
+ * store_close(). A full disk is ERROR_FATAL "store.disk_full"; a damaged value ERROR_FATAL "store.damaged", and the
+ * next store_open() begins with an empty store. */
 #ifndef TANDEM_MAPPER_STORE_H
 #define TANDEM_MAPPER_STORE_H
 
@@ -44,7 +45,8 @@ int store_open(const char *directory, int64_t size_bytes, struct store **ret_sto
     TANDEM_MUST_CHECK;
 /* `identity` names the topic this is a copy of, beyond doubt: cluster, topic, its id. Content of another is dropped. */
 int store_identify(struct store *store, const char *identity, struct error *err) TANDEM_MUST_CHECK;
-/* Why the store began empty: "new", "damaged", "machine_restarted", "format", "identity", "crashes"; NULL: it did not. */
+/* Why the store began empty: "new", "damaged", "machine_restarted", "format", "identity", "crashes"; NULL: it did
+ * not. */
 const char *store_dropped(const struct store *store);
 /* Of this directory; borrowed. */
 struct crash_mark *store_crash_mark(struct store *store);

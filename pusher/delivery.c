@@ -527,7 +527,8 @@ static void take_turn(void *arg)
 static void refuse(struct delivery *delivery, const struct error *err)
 {
     if (!delivery->is_executing)
-        (void)execution_init(&delivery->execution, &delivery->received.decision, false, 0);
+        (void)execution_init(&delivery->execution, &delivery->received.decision, false, 0,
+                             delivery->ports->unexplained_max);
     delivery->is_executing = true;
     delivery->execution.attempts = 0;
     (void)execution_fail(&delivery->execution, err);
@@ -547,8 +548,9 @@ static void take_receipt(struct delivery *delivery, const struct audit_receipt *
     struct error err = ERROR_INIT;
 
     if (receipt->state != AUDIT_CLOSED) {
-        const enum execute_next next = execution_init(&delivery->execution, &delivery->received.decision,
-                                                      receipt->state == AUDIT_OPEN, settling_of(delivery));
+        const enum execute_next next =
+            execution_init(&delivery->execution, &delivery->received.decision, receipt->state == AUDIT_OPEN,
+                           settling_of(delivery), delivery->ports->unexplained_max);
         delivery->is_executing = true;
         if (receipt->state == AUDIT_OPEN)
             log_info("push.taken_over", LOG_TEXT("deal_key", delivery->received.decision.deal_key),
@@ -603,7 +605,8 @@ static void begin_work(struct delivery *delivery)
     set_now(delivery->started_at);
     delivery->target = delivery->ports->find_target(delivery->ports->arg, delivery->received.decision.system);
     if (lane_is_superseded(&delivery->item, delivery->received.decision.number)) {
-        (void)execution_init(&delivery->execution, &delivery->received.decision, false, 0);
+        (void)execution_init(&delivery->execution, &delivery->received.decision, false, 0,
+                             delivery->ports->unexplained_max);
         delivery->is_executing = true;
         delivery->execution.attempts = 0;
         execution_supersede(&delivery->execution);

@@ -37,6 +37,7 @@ struct delivery_ports {
     const char *dead_letters_topic;
     const char *instance;
     struct retry_policy pauses; /* between calls of one decision, unbounded in attempts and time */
+    unsigned unexplained_max;   /* as in execution_init() */
     bool records_none;          /* decisions to do nothing get a row, too */
     struct metric *decisions_metric;
     struct metric *write_metric;

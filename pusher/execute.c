@@ -55,12 +55,13 @@ static enum execute_next finish(struct execution *execution, enum outcome_result
 }
 
 enum execute_next execution_init(struct execution *execution, const struct decision *decision, bool is_in_doubt,
-                                 int64_t settling_ms)
+                                 int64_t settling_ms, unsigned unexplained_max)
 {
     memset(execution, 0, sizeof(*execution));
     execution->decision = decision;
     execution->is_in_doubt = is_in_doubt;
     execution->settling_ms = settling_ms;
+    execution->unexplained_max = unexplained_max;
     execution->retry_after_ms = -1;
     if (repeating(execution) == EXECUTE_FIND && settling_ms > 0)
         return settle(execution, EXECUTE_FIND);
@@ -168,9 +169,32 @@ static enum execute_next take_reading(struct execution *execution, const struct 
     return pause(execution, execution->call, EXECUTE_PAUSE);
 }
 
+/* Has it failed without a reason as often as is borne? */
+static bool is_given_up(struct execution *execution, const struct system_answer *answer, enum system_result result)
+{
+    if (!answer->is_unexplained || (result != SYSTEM_RETRY && result != SYSTEM_UNKNOWN))
+        return false;
+    execution->unexplained++;
+    return execution->unexplained_max > 0 && execution->unexplained >= execution->unexplained_max;
+}
+
+static enum execute_next give_up(struct execution *execution, const struct system_answer *answer,
+                                 enum system_result result)
+{
+    struct system_answer refused = *answer;
+
+    refused.error.class = ERROR_POISON;
+    (void)error_wrap(&refused.error, "given up after %u failures without a reason", execution->unexplained);
+    if (execution->call == EXECUTE_WRITE && result == SYSTEM_UNKNOWN)
+        execution->is_in_doubt = true;
+    return execution_take(execution, &refused, SYSTEM_REFUSED, false, false);
+}
+
 enum execute_next execution_take(struct execution *execution, const struct system_answer *answer,
                                  enum system_result result, bool shows, bool is_certain)
 {
+    if (is_given_up(execution, answer, result))
+        return give_up(execution, answer, result);
     execution->calls += answer->calls;
     execution->duration_us += answer->duration_us;
     execution->retry_after_ms = answer->retry_after_ms;

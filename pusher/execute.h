@@ -13,7 +13,9 @@
  * A doubt: an earlier call may have changed the record, in this process (an answer was lost) or in one that died (an
  * intent was left open). Repeating with the same expected version cannot overwrite anything; what the record shows then
  * tells whether the earlier call got through (design 4, rule 8).
- * Pure: no I/O, no clock. Never gives up on a target that is away. Borrows the decision for the execution's life. */
+ * Pure: no I/O, no clock. Never gives up on a target that is away; but a failure the target does not explain counts as a
+ * refusal once it has come so often that it lies in the record more likely than in the target. Borrows the decision for
+ * the execution's life. */
 #ifndef TANDEM_PUSHER_EXECUTE_H
 #define TANDEM_PUSHER_EXECUTE_H
 
@@ -52,6 +54,8 @@ struct execution {
     unsigned looks;           /* since the doubt, that found nothing */
     int64_t settling_ms;      /* by which the target's lists may lag */
     int64_t settling_left_ms; /* of it, before the call to make; 0: none */
+    unsigned unexplained_max; /* 0: no bound */
+    unsigned unexplained;     /* failures without a reason, of all calls */
     int64_t retry_after_ms;   /* -1: the target did not say */
     int64_t calls;            /* requests sent */
     int64_t duration_us;      /* of all calls together */
@@ -66,9 +70,10 @@ struct execution {
 };
 
 /* `is_in_doubt`: an earlier worker left its intent open. `settling_ms`: how long after a doubt a search may overlook what
- * was created (system.h). The first call is in `call`: to be made now, or after a pause. */
+ * was created (system.h). `unexplained_max`: failures without a reason (system_answer.is_unexplained) after which the
+ * decision counts as refused; 0: no bound. The first call is in `call`: to be made now, or after a pause. */
 enum execute_next execution_init(struct execution *execution, const struct decision *decision, bool is_in_doubt,
-                                 int64_t settling_ms);
+                                 int64_t settling_ms, unsigned unexplained_max);
 /* Takes the answer to the call under way. `result`: what it counts as (breaker_note()). `shows` and `is_certain`: what
  * the system's shows() says about answer->documents; false without documents. */
 enum execute_next execution_take(struct execution *execution, const struct system_answer *answer,

@@ -13,6 +13,7 @@
 #include "pusher/breaker.h"
 #include "pusher/delivery.h"
 #include "pusher/lane.h"
+#include "pusher/letter.h"
 #include "pusher/target.h"
 
 enum { LANES_IDLE_MAX = 10000, CLOSE_MS = 3000, CHECK_MS = 100, BLOCKED_PAUSE_FIRST_MS = 2000 };
@@ -39,6 +40,10 @@ const struct config_key PUSHER_KEYS[] = {
      .help =
          "Refused writes of different deals in a row after which the system is left alone instead of setting further "
          "decisions aside; 0: never."},
+    {KEY("unexplained_before_refusal", CONFIG_INTEGER, unexplained_max), .default_text = "10", .min = 0, .max = 100000,
+     .help =
+         "Failures of one decision for which the system tells no reason (Dynamics 365: 0x80040216) after which it is "
+         "set aside; 0: never. How many pass by themselves is unconfirmed."},
     {KEY("audit_noops", CONFIG_BOOLEAN, audits_noops), .default_text = "true",
      .help = "Decisions to do nothing get an audit row with their reason, too."},
 };
@@ -55,6 +60,7 @@ struct worker {
     struct target *targets[WORKER_SYSTEMS_MAX + 1];
     struct breaker_policy breaker_policy;
     struct delivery_ports ports;
+    struct letter_ports letter_ports;
     char *outcomes_topic;
     char *dead_letters_topic;
     struct delivery *deliveries;
@@ -89,6 +95,14 @@ static void on_over(void *arg, struct delivery *delivery, bool is_finished)
         program_drained(worker->program);
 }
 
+static void on_letter_over(void *arg, const char *topic, int32_t partition, int64_t offset)
+{
+    struct worker *worker = arg;
+
+    if (worker->consumer != NULL)
+        consumer_finish(worker->consumer, topic, partition, offset);
+}
+
 static void on_message(void *arg, const struct kafka_message *message)
 {
     struct worker *worker = arg;
@@ -96,6 +110,11 @@ static void on_message(void *arg, const struct kafka_message *message)
     struct error err = ERROR_INIT;
     bool is_first = true;
 
+    if (strcmp(message->topic, worker->dead_letters_topic) == 0) {
+        if (letter_take(&worker->letter_ports, message, &err) < 0)
+            fail(worker, &err);
+        return;
+    }
     if (delivery_new(&worker->ports, message, &delivery, &err) < 0) {
         fail(worker, &err);
         return;
@@ -210,6 +229,7 @@ static void set_policies(struct worker *worker)
         .blocked_pauses = {.first_delay_ms = BLOCKED_PAUSE_FIRST_MS, .delay_max_ms = settings->blocked_pause_max_ms},
         .told_max_ms = settings->retry_after_max_ms};
     worker->ports.pauses = pauses;
+    worker->ports.unexplained_max = (unsigned)settings->unexplained_max;
 }
 
 static void set_metrics(struct worker *worker)
@@ -255,13 +275,17 @@ static void set_ports(struct worker *worker)
     worker->ports.owns = owns;
     worker->ports.on_over = on_over;
     worker->ports.arg = worker;
+    worker->letter_ports = (struct letter_ports){.audit = worker->audit,
+                                                 .instance = program_instance(worker->program),
+                                                 .on_over = on_letter_over,
+                                                 .arg = worker};
 }
 
 static int join(struct worker *worker, const struct kafka_settings *kafka, struct error *err)
 {
     static const struct consumer_callbacks callbacks = {
         .on_message = on_message, .on_revoked = on_revoked, .on_fatal = on_fatal};
-    static const char *const topics[] = {TOPIC_DECISIONS, NULL};
+    static const char *const topics[] = {TOPIC_DECISIONS, TOPIC_DEAD_LETTERS, NULL};
     const struct consumer_settings options = {.group = "pusher",
                                               .instance = program_instance(worker->program),
                                               .topics = topics,

@@ -23,6 +23,7 @@ struct pusher_settings {
     int64_t retry_after_max_ms;
     int64_t failures_max;
     int64_t refusals_max;
+    int64_t unexplained_max;
     bool audits_noops;
 };
 extern const struct config_key PUSHER_KEYS[];

@@ -1,16 +1,13 @@
 #include "common/kafka/client.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
 #include "common/runtime/log.h"
+#include "common/runtime/secret.h"
 
 enum {
     ERRSTR_SIZE = 256,
@@ -168,8 +165,16 @@ void kafka_settings_validate(const struct config_section *section, const struct 
                                     reason);
             continue;
         }
-        if (secret_of(name))
+        if (secret_of(name)) {
+            struct secret secret;
+            struct error err = ERROR_INIT;
+
+            if (secret_from_file(settings->properties.values[k], &secret, &err) < 0)
+                (void)diagnostics_error(diagnostics, position_of(node, name, true), "%s", err.message);
+            else
+                secret_done(&secret);
             continue;
+        }
         switch (rd_kafka_conf_set(scratch, name, settings->properties.values[k], unused, sizeof(unused))) {
         case RD_KAFKA_CONF_OK:
             break;
@@ -269,49 +274,16 @@ static int set_table(rd_kafka_conf_t *conf, const struct role_property *table, s
     return 0;
 }
 
-/* Reads the whole file; one trailing newline is not part of the secret. */
 static int set_secret(rd_kafka_conf_t *conf, const char *name, const char *path, struct error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    char *bytes = NULL;
-    size_t length = 0;
-    struct stat status;
-    int result = -1;
+    struct secret secret;
+    int status;
 
-    if (fd < 0)
-        return error_set(err, ERROR_CONFIG, "kafka.secret_file", "cannot open the file of '%s': %s", name,
-                         strerror(errno));
-    if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode) || (status.st_mode & S_IRWXO) != 0) {
-        (void)error_set(err, ERROR_CONFIG, "kafka.secret_file",
-                        "the file of '%s' must be a regular file that others have no access to", name);
-        goto out;
-    }
-    bytes = calloc(1, SECRET_BYTES_MAX + 1);
-    if (!bytes) {
-        (void)error_no_memory(err);
-        goto out;
-    }
-    while (length < SECRET_BYTES_MAX) {
-        ssize_t count = read(fd, bytes + length, SECRET_BYTES_MAX - length);
-
-        if (count < 0) {
-            (void)error_set(err, ERROR_CONFIG, "kafka.secret_file", "cannot read the file of '%s': %s", name,
-                            strerror(errno));
-            goto out;
-        }
-        if (count == 0)
-            break;
-        length += (size_t)count;
-    }
-    if (length > 0 && bytes[length - 1] == '\n')
-        bytes[length - 1] = '\0';
-    result = set(conf, name, bytes, err);
-out:
-    if (bytes)
-        explicit_bzero(bytes, SECRET_BYTES_MAX + 1);
-    free(bytes);
-    close(fd);
-    return result;
+    if (secret_from_file(path, &secret, err) < 0)
+        return -1;
+    status = set(conf, name, secret.bytes, err);
+    secret_done(&secret);
+    return status;
 }
 
 static int set_configured(rd_kafka_conf_t *conf, const struct config_map *properties, struct error *err)

@@ -57,41 +57,42 @@ void dynamics_operation_fail_locally(struct dynamics_operation *operation, enum 
     dynamics_operation_answer(operation, &failed);
 }
 
-static enum system_result judge(struct dynamics_operation *operation, const struct http_response *response,
-                                enum dynamics_request_kind kind, const char **ret_code)
+static struct dynamics_meaning judge(struct dynamics_operation *operation, const struct http_response *response,
+                                     enum dynamics_request_kind kind)
 {
     json_auto_t *body = answer_json(response);
-    enum system_result result = dynamics_classify(response->status, body, kind == DYNAMICS_REQUEST_WRITE, ret_code);
+    struct dynamics_meaning meaning = dynamics_classify(response->status, body, kind == DYNAMICS_REQUEST_WRITE);
+    const enum system_result result = meaning.result;
 
     if (kind == DYNAMICS_REQUEST_AUXILIARY && (result == SYSTEM_GONE || result == SYSTEM_CONFLICT))
-        return SYSTEM_REFUSED;
+        meaning.result = SYSTEM_REFUSED;
     if (kind == DYNAMICS_REQUEST_WRITE && result == SYSTEM_GONE && json_object_size(operation->binds) > 0) {
         /* What a lookup points to answers like the record itself when it is missing. */
         dynamics_memory_forget(&operation->dynamics->memory);
-        return operation->record_id == NULL ? SYSTEM_RETRY : SYSTEM_CONFLICT;
+        meaning.result = operation->record_id == NULL ? SYSTEM_RETRY : SYSTEM_CONFLICT;
     }
-    return result;
+    return meaning;
 }
 
 void dynamics_operation_fail(struct dynamics_operation *operation, const struct http_response *response,
                              const struct error *err, enum dynamics_request_kind kind, const char *what)
 {
     struct system_answer failed = {.retry_after_ms = -1};
-    const char *code = NULL;
-    enum system_result result;
+    struct dynamics_meaning meaning = {0};
 
     if (response == NULL) {
         answer_no_token(&failed, err, what);
     } else {
         if (response->result != HTTP_ANSWERED) {
-            result = answer_of_transport(response->result, kind == DYNAMICS_REQUEST_WRITE);
+            meaning.result = answer_of_transport(response->result, kind == DYNAMICS_REQUEST_WRITE);
         } else if (response->status >= 200 && response->status < 300) {
-            result = kind == DYNAMICS_REQUEST_WRITE ? SYSTEM_UNKNOWN : SYSTEM_RETRY;
-            code = "dynamics_365.bad_response";
+            meaning.result = kind == DYNAMICS_REQUEST_WRITE ? SYSTEM_UNKNOWN : SYSTEM_RETRY;
+            meaning.code = "dynamics_365.bad_response";
         } else {
-            result = judge(operation, response, kind, &code);
+            meaning = judge(operation, response, kind);
         }
-        answer_fail(&failed, response, result, code, what, timestamp_to_ms(clock_now()));
+        answer_fail(&failed, response, meaning.result, meaning.code, what, timestamp_to_ms(clock_now()));
+        failed.is_unexplained = meaning.is_unexplained;
     }
     /* An earlier request of this operation has changed something; the caller has to judge by reading. */
     if (operation->was_written && (failed.result == SYSTEM_RETRY || failed.result == SYSTEM_BLOCKED)) {

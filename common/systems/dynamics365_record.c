@@ -7,6 +7,7 @@
 #include "common/http/client.h"
 #include "common/messages/record.h"
 #include "common/systems/answer.h"
+#include "common/systems/dynamics365_columns.h"
 #include "common/systems/dynamics365_lookup.h"
 
 static const struct {
@@ -86,6 +87,10 @@ static const struct {
     {"0x80154B53", SYSTEM_RETRY, "dynamics_365.try_again"},
 };
 
+/* "An unexpected error occurred": it is told while metadata are being changed, which passes, and for tables and columns
+ * the service cannot work with, which does not. */
+static const char UNEXPLAINED[] = "0x80040216";
+
 static const char *word_of(enum system_result result)
 {
     switch (result) {
@@ -107,7 +112,7 @@ static const char *word_of(enum system_result result)
     return "dynamics_365.refused";
 }
 
-enum system_result dynamics_classify(long status, const json_t *body, bool has_effect, const char **ret_code)
+struct dynamics_meaning dynamics_classify(long status, const json_t *body, bool has_effect)
 {
     const char *code = json_text_of(json_object_get(body, "error"), "code");
     enum system_result result = answer_of_status(status, has_effect);
@@ -115,18 +120,16 @@ enum system_result dynamics_classify(long status, const json_t *body, bool has_e
     for (size_t i = 0; code != NULL && i < ARRAY_LENGTH(CODES); i++) {
         if (!text_equal_ignoring_case(code, CODES[i].code))
             continue;
-        *ret_code = CODES[i].word;
         /* "Try again" does not say that nothing was done, where the status leaves that open. */
-        return result == SYSTEM_UNKNOWN && CODES[i].result == SYSTEM_RETRY ? SYSTEM_UNKNOWN : CODES[i].result;
+        if (result != SYSTEM_UNKNOWN || CODES[i].result != SYSTEM_RETRY)
+            result = CODES[i].result;
+        return (struct dynamics_meaning){
+            .result = result, .code = CODES[i].word, .is_unexplained = text_equal_ignoring_case(code, UNEXPLAINED)};
     }
-    *ret_code = word_of(result);
-    return result;
+    return (struct dynamics_meaning){.result = result, .code = word_of(result)};
 }
 
 /* -- reading ------------------------------------------------------------------------------------------------------- */
-
-/* Columns of the record itself that are always read: order, echo and state depend on them. */
-static const char *const ALWAYS[] = {"versionnumber", "modifiedon", "_modifiedby_value", "statecode", "statuscode"};
 
 enum {
     QUERY_BYTES_MAX = 32 * 1024 /* the service's limit of an address */
@@ -158,8 +161,8 @@ static int append_select(struct text *query, const char *entity, const struct co
 
     if (append_column(query, seen, dynamics_primary_key(entity)) < 0)
         return -1;
-    for (size_t i = 0; i < ARRAY_LENGTH(ALWAYS); i++) {
-        if (append_column(query, seen, ALWAYS[i]) < 0)
+    for (size_t i = 0; i < ARRAY_LENGTH(DYNAMICS_365_COLUMNS_ALWAYS); i++) {
+        if (append_column(query, seen, DYNAMICS_365_COLUMNS_ALWAYS[i]) < 0)
             return -1;
     }
     for (size_t i = 0; i < columns->count; i++) {

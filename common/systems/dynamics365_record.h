@@ -18,8 +18,14 @@
 const char *dynamics_entity_set(const char *entity);
 const char *dynamics_primary_key(const char *entity);
 
-/* What a failed answer means: the error body's code where it is known, else the status. *ret_code: a stable word. */
-enum system_result dynamics_classify(long status, const json_t *body, bool has_effect, const char **ret_code);
+/* What a failed answer means. */
+struct dynamics_meaning {
+    enum system_result result;
+    const char *code;    /* a stable word */
+    bool is_unexplained; /* as in system_answer */
+};
+/* By the error body's code where it is known, else by the status. */
+struct dynamics_meaning dynamics_classify(long status, const json_t *body, bool has_effect);
 
 /* Query with $select and $expand for the columns (a dot: attribute of the record a lookup points to), always with the
  * version, the last modifier and the state. Without `expands` (on writes, where the service ignores $expand) only

@@ -3,13 +3,7 @@
 #include <stddef.h>
 
 #include "common/base/attributes.h"
-
-#define DEFAULT_COLUMNS                                                                                 \
-    "[name, description, estimatedvalue, estimatedclosedate, msft_microsoftpartnercenterreferralsync, " \
-    "msft_microsoftpartnercenterreferralidentifier, msft_microsoftpartnercenterreferrallink, "          \
-    "msft_microsoftpartnercenterreferralprogram, msft_microsoftpartnercenterhelp, "                     \
-    "msft_microsoftpartnercenterreferralvisible, msft_microsoftcrmidentifier, "                         \
-    "msft_microsoftpartnercenterreferralsyncaudit, transactioncurrencyid.isocurrencycode]"
+#include "common/systems/dynamics365_columns.h"
 
 #define KEY(name_, type_, member_) \
     .name = (name_), .type = (type_), .offset = offsetof(struct dynamics_365_settings, member_)
@@ -25,8 +19,8 @@ const struct config_key DYNAMICS_365_KEYS[] = {
     {KEY("identifier_column", CONFIG_TEXT, identifier_column),
      .default_text = "msft_microsoftpartnercenterreferralidentifier",
      .help = "Column with an alternate key that holds the referral's id; the rules' identity.identifier."},
-    {KEY("columns", CONFIG_LIST, columns), .default_text = DEFAULT_COLUMNS,
-     .help = "Columns that are read; every column the rules use. A dot names an attribute of a looked-up record."},
+    {KEY("columns", CONFIG_LIST, columns), .default_text = DYNAMICS_365_COLUMNS_DEFAULT,
+     .help = "Columns that are read; every column the rules read. A dot names an attribute of a looked-up record."},
     {KEY("conditional_create", CONFIG_BOOLEAN, creates_conditionally), .default_text = "true",
      .help =
          "Create with If-None-Match, so that an existing record is never overwritten; unconfirmed for alternate keys."},

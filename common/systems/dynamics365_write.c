@@ -49,8 +49,7 @@ static void on_lookup_made(void *arg, const struct http_response *response, cons
     if (!is_there && response != NULL && response->result == HTTP_ANSWERED) {
         /* A worker beside us, or an earlier attempt of ours, made it. */
         json_auto_t *body = answer_json(response);
-        const char *code;
-        is_there = dynamics_classify(response->status, body, false, &code) == SYSTEM_CONFLICT;
+        is_there = dynamics_classify(response->status, body, false).result == SYSTEM_CONFLICT;
     }
     if (!is_there) {
         dynamics_operation_fail(operation, response, err, DYNAMICS_REQUEST_AUXILIARY,

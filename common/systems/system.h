@@ -31,6 +31,7 @@ struct system_answer {
     const char *record_id;   /* of the record read or written; may be NULL */
     const char *deal_key;    /* what the record says of its deal (design 3); NULL unless read */
     bool is_created;         /* a create made a new record */
+    bool is_unexplained;     /* RETRY or UNKNOWN without a reason, so perhaps for ever: repeat it only so often */
     bool is_certain;         /* `documents` come from the write's own answer, or the last modifier is us */
     long status;             /* of the last HTTP answer, 0 without one */
     int64_t retry_after_ms;  /* -1: the system did not say */

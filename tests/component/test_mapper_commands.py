@@ -70,11 +70,72 @@ def test_check_shows_every_field_of_good_rules() -> None:
 
 def test_check_points_at_every_error(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
-    rules.write_text(RULES.read_text().replace("conflict: latest", "conflict: latets").replace("crm: name", "cmr: name"))
+    rules.write_text(
+        RULES.read_text().replace("conflict: latest", "conflict: latets").replace("crm: name", "cmr: name")
+    )
     result = run("check", rules)
     assert result.returncode == BAD_CONFIG and result.stdout == ""
     assert result.stderr.count(": error: ") >= 2 and "^~~~" in result.stderr
     assert "did you mean 'latest'?" in result.stderr and f"{rules}:" in result.stderr
+
+
+DEFAULT_RULES = ROOT / "deploy/rules/dynamics-365.yaml"
+LISTED = "[estimatedvalue, msft_microsoftpartnercenterreferralsync, msft_microsoftpartnercenterreferralidentifier]"
+
+
+def configuration(folder: Path, rules: Path, section: str) -> Path:
+    path = folder / "tandem.yaml"
+    path.write_text(
+        "program: {instance: one}\nkafka: {bootstrap_servers: 127.0.0.1:1}\n"
+        f"mapper: {{rules: {rules}, store_directory: {folder / 'store'}}}\n{section}"
+    )
+    return path
+
+
+def place_of(rules: Path, text: str, occurrence: int = 0) -> str:
+    """line:column of a text in a file."""
+    before = text.join(rules.read_text().split(text)[: occurrence + 1])
+    return f"{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+
+
+def check_both_ways(rules: Path, config: Path) -> list[subprocess.CompletedProcess[str]]:
+    return [run("check", "--config", config, rules), run("--config", config, "--check")]
+
+
+@pytest.mark.parametrize("section", ["", "dynamics_365:\n", "dynamics_365: {url: https://crm.example.com}\n"])
+def test_default_rules_suit_the_columns_read_by_default(tmp_path: Path, section: str) -> None:
+    for result in check_both_ways(DEFAULT_RULES, configuration(tmp_path, DEFAULT_RULES, section)):
+        assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_column_beyond_those_read_by_default_is_an_error_at_its_place(tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES.read_text().replace("crm: estimatedvalue", "crm: budgetamount"))
+    assert run("check", rules).returncode == 0
+    config = configuration(tmp_path, rules, "dynamics_365: {url: https://crm.example.com}\n")
+    for result in check_both_ways(rules, config):
+        assert (result.returncode, result.stdout) == (BAD_CONFIG, "")
+        assert (
+            f"{rules}:{place_of(rules, 'budgetamount')}: error: the column 'budgetamount' is not read" in result.stderr
+        )
+        assert "^~~~" in result.stderr and result.stderr.count(": error: ") == 1
+    config = configuration(tmp_path, rules, "dynamics_365: {columns: [budgetamount, name]}\n")
+    assert "budgetamount" not in run("check", "--config", config, rules).stderr
+
+
+def test_columns_left_out_of_the_list_are_named_each(tmp_path: Path) -> None:
+    config = configuration(tmp_path, RULES, f"dynamics_365: {{columns: {LISTED}}}\n")
+    for result in check_both_ways(RULES, config):
+        assert result.returncode == BAD_CONFIG and result.stderr.count(": error: ") == 2
+        assert f"{RULES}:{place_of(RULES, 'crm: name')[:-1]}" in result.stderr
+        for column in ("name", "msft_microsoftpartnercenterreferralsyncaudit"):
+            assert f": error: the column '{column}' is not read" in result.stderr
+
+
+def test_check_with_a_broken_configuration_names_its_place(tmp_path: Path) -> None:
+    config = configuration(tmp_path, RULES, "dynamics_365: {columns: name}\n")
+    result = run("check", "--config", config, RULES)
+    assert result.returncode == BAD_CONFIG and f"{config}:4:25: error: 'columns' is a list" in result.stderr
 
 
 def test_default_rules_pass_their_tests() -> None:

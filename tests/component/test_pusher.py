@@ -15,6 +15,7 @@ import pytest
 from support import schemas
 from support.ingest import metrics, readiness, value_of
 from support.kafka import Broker
+from support.paths import ROOT
 from support.ports import free_port
 from support.postgres import Cluster, Database
 from support.process import Program
@@ -230,6 +231,32 @@ def test_what_cannot_be_read_is_set_aside_and_the_others_go_on(pusher: Pusher) -
     assert pusher.audit("SELECT count(*) FROM audit WHERE phase = 'dead-letter'") == [(len(bad),)]
 
 
+def test_what_others_set_aside_gets_a_row_once(pusher: Pusher) -> None:
+    deal = str(uuid.uuid4())
+    reason = {"err.stage": "mapper", "err.class": "poison", "err.code": "rules.unmappable", "err.message": "field 'stage'"}
+    origin = {"err.topic": pusher.topics.name("records"), "err.partition": "3", "err.offset": "17"}
+    pusher.topics.produce_all(
+        "dead-letters",
+        [
+            (deal, "{}", {**reason, **origin}),
+            (None, "not JSON", {**reason, "err.stage": "serve", "err.code": "webhook.malformed"}),
+            (deal, "{}", {**reason, **origin, "err.stage": "pusher"}),
+        ],
+    )
+    query = "SELECT deal_key, reason, error_code, detail FROM failures_today ORDER BY reason"
+    expected = [
+        (deal, "mapper", "rules.unmappable", f"set aside by mapper: topic {origin['err.topic']}, partition 3, offset 17"),
+        (None, "serve", "webhook.malformed", "set aside by serve"),
+    ]
+    for _ in range(2):  # the second one reads them anew: its group has no offsets
+        with pusher.program():
+            wait_until(lambda: pusher.audit(query) == expected, 20, "the letters are in the audit")
+            wait_until(lambda: pusher.uncommitted("dead-letters") == 0, 20, "the offsets are committed")
+        pusher.forget_offsets("dead-letters")
+    assert pusher.audit(query) == expected
+    assert pusher.audit("SELECT count(*) FROM verify_audit()") == [(0,)]
+
+
 # --- What the target answers ------------------------------------------------------------------------------------------
 
 
@@ -301,6 +328,46 @@ def test_a_refused_write_is_told_set_aside_and_audited(pusher: Pusher) -> None:
     assert letter.headers["err.stage"] == b"pusher"
     assert pusher.rows(made, "phase, result, error_code")[-1] == ("outcome", "refused", outcome["error_code"])
     assert len(pusher.audit("SELECT * FROM failures_today")) == 1
+
+
+UNEXPECTED = {"error": {"code": "0x80040216", "message": "An unexpected error occurred."}}
+
+
+@pytest.mark.parametrize("status", [400, 500])
+def test_a_failure_without_a_reason_is_set_aside_in_the_end(pusher: Pusher, status: int) -> None:
+    made = update(opportunity(pusher))
+    other = update(opportunity(pusher))
+    pusher.dynamics_365.fault("status", "PATCH", made["record_id"], None, status=status, body=UNEXPECTED)
+    with pusher.program(unexplained_before_refusal=3):
+        pusher.decide(made, other)
+        assert pusher.outcomes(2) and pusher.outcome_of(other)["result"] == "applied"
+        outcome = pusher.outcome_of(made)
+        letter = pusher.dead_letters(1)[0]
+        pusher.is_settled()
+    schemas.check("outcome", outcome)
+    assert (outcome["result"], outcome["error_class"], outcome["attempts"]) == ("refused", "poison", 3)
+    assert outcome["error_code"] == letter.headers["err.code"].decode() == "dynamics_365.unexpected"
+    assert value_of(letter) == made
+    assert len(patches(pusher, made)) == 3
+
+
+def test_a_failure_without_a_reason_that_passes_is_borne(pusher: Pusher) -> None:
+    made = update(opportunity(pusher))
+    pusher.dynamics_365.fault("status", "PATCH", API, 3, status=400, body=UNEXPECTED)
+    with pusher.program():
+        pusher.decide(made)
+        assert (pusher.outcome_of(made)["result"], len(patches(pusher, made))) == ("applied", 4)
+    assert pusher.dead_letters() == []
+
+
+@pytest.mark.parametrize("body", [None, "", "<html>no</html>"], ids=["no-body", "empty", "page"])
+def test_a_bad_request_without_a_code_is_set_aside_at_once(pusher: Pusher, body: str | None) -> None:
+    made = update(opportunity(pusher))
+    pusher.dynamics_365.fault("status", "PATCH", API, None, status=400, body=body)
+    with pusher.program():
+        pusher.decide(made)
+        assert (pusher.outcome_of(made)["result"], len(patches(pusher, made))) == ("refused", 1)
+        assert len(pusher.dead_letters(1)) == 1
 
 
 def test_a_record_that_is_not_there_is_gone(pusher: Pusher) -> None:
@@ -633,7 +700,8 @@ def test_migrate_applies_once_and_refuses_what_was_changed(pusher: Pusher) -> No
     assert planned.returncode == 0 and "004_views.sql: would be applied" in planned.stdout
     failed = pusher.migrate()
     assert failed.returncode == 72 and "already exists" in failed.stderr
-    assert pusher.audit("SELECT max(number) FROM migrations") == [(3,)]
+    files = sorted((ROOT / "deploy/postgres").glob("[0-9][0-9][0-9]_*.sql"))
+    assert pusher.audit("SELECT max(number) FROM migrations") == [(len(files),)]
     pusher.audit("UPDATE migrations SET checksum = 'x' WHERE number = 2")
     changed = pusher.migrate()
     assert changed.returncode == 72 and "002_audit.sql was changed" in changed.stderr

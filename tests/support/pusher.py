@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from support.ingest import Ingest, value_of, yaml_of
 from support.paths import PROGRAMS, ROOT
@@ -133,17 +133,35 @@ class Pusher:
             lambda: (lambda rows: rows if condition(rows) else None)(self.rows(decision)), 20, "the rows are there"
         )
 
-    def uncommitted(self) -> int:
-        """Decisions whose offsets are not committed."""
-        name = self.topics.name("decisions")
+    def uncommitted(self, topic: str = "decisions") -> int:
+        """Decisions (dead letters) whose offsets are not committed."""
+        name = self.topics.name(topic)
         consumer = Consumer({"bootstrap.servers": self.topics.bootstrap, "group.id": self.topics.name("pusher")})
         try:
-            places = [TopicPartition(name, number) for number in range(self.topics.partitions("decisions"))]
+            places = [TopicPartition(name, number) for number in range(self.topics.partitions(topic))]
             left = 0
             for place in consumer.committed(places, timeout=10):
                 low, high = consumer.get_watermark_offsets(TopicPartition(name, place.partition), timeout=10)
                 left += high - (place.offset if place.offset >= 0 else low)
             return left
+        finally:
+            consumer.close()
+
+    def forget_offsets(self, topic: str) -> None:
+        """The group begins anew with the topic; no member of it may be running, and its static ones have to be over."""
+        name = self.topics.name(topic)
+        consumer = Consumer({"bootstrap.servers": self.topics.bootstrap, "group.id": self.topics.name("pusher")})
+        try:
+            places = [TopicPartition(name, number, 0) for number in range(self.topics.partitions(topic))]
+
+            def is_committed() -> bool:
+                try:
+                    consumer.commit(offsets=places, asynchronous=False)
+                    return True
+                except KafkaException:
+                    return False
+
+            wait_until(is_committed, 30, "the group has no members")
         finally:
             consumer.close()
 

@@ -78,6 +78,9 @@ static void test_error_table(void **state)
         {400, "0x80040265", true, SYSTEM_REFUSED, "dynamics_365.plugin_refused"},
         {400, "0x80048d19", true, SYSTEM_REFUSED, "dynamics_365.refused"},
         {400, "0x0", true, SYSTEM_REFUSED, "dynamics_365.refused"},
+        {400, "", true, SYSTEM_REFUSED, "dynamics_365.refused"},
+        {400, NULL, true, SYSTEM_REFUSED, "dynamics_365.refused"},
+        {400, NULL, false, SYSTEM_REFUSED, "dynamics_365.refused"},
         {429, "0x80072322", true, SYSTEM_RETRY, "dynamics_365.throttled_requests"},
         {429, "0x80072321", true, SYSTEM_RETRY, "dynamics_365.throttled_time"},
         {429, "0x80072326", true, SYSTEM_RETRY, "dynamics_365.throttled_concurrency"},
@@ -95,10 +98,12 @@ static void test_error_table(void **state)
     };
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
         json_auto_t *body = cases[i].code == NULL ? NULL : json_pack("{s:{s:s}}", "error", "code", cases[i].code);
-        const char *word = NULL;
-        enum system_result result = dynamics_classify(cases[i].status, body, cases[i].has_effect, &word);
-        if (result != cases[i].result || strcmp(word, cases[i].word) != 0)
-            fail_msg("%ld %s: %d %s", cases[i].status, cases[i].code == NULL ? "-" : cases[i].code, (int)result, word);
+        const struct dynamics_meaning meaning = dynamics_classify(cases[i].status, body, cases[i].has_effect);
+        const bool is_unexplained = strcmp(cases[i].word, "dynamics_365.unexpected") == 0;
+        if (meaning.result != cases[i].result || strcmp(meaning.code, cases[i].word) != 0 ||
+            meaning.is_unexplained != is_unexplained)
+            fail_msg("%ld %s: %d %s", cases[i].status, cases[i].code == NULL ? "-" : cases[i].code, (int)meaning.result,
+                     meaning.code);
     }
 }
 

@@ -12,9 +12,12 @@
 #include "common/base/attributes.h"
 #include "common/base/json.h"
 
+enum { UNEXPLAINED_MAX = 3 };
+
 /* What a call is answered with, in a story of one decision. */
 struct line {
     enum system_result result;
+    bool is_unexplained;
     bool shows;               /* the documents that are read show the decision */
     enum execute_call before; /* the call that is being answered */
 };
@@ -34,6 +37,14 @@ struct story {
 #define WRITES(result_)                              \
     {                                                \
         .result = (result_), .before = EXECUTE_WRITE \
+    }
+#define WRITES_UNEXPLAINED(result_)                                          \
+    {                                                                        \
+        .result = (result_), .is_unexplained = true, .before = EXECUTE_WRITE \
+    }
+#define READS_UNEXPLAINED(result_)                                          \
+    {                                                                       \
+        .result = (result_), .is_unexplained = true, .before = EXECUTE_READ \
     }
 #define READS(result_, shows_)                                         \
     {                                                                  \
@@ -218,6 +229,64 @@ static const struct story STORIES[] = {
      0,
      false,
      1},
+    {"failures without a reason are borne while they are few",
+     DECISION_UPDATE,
+     false,
+     {WRITES_UNEXPLAINED(SYSTEM_RETRY), WRITES_UNEXPLAINED(SYSTEM_RETRY), WRITES(SYSTEM_DONE)},
+     3,
+     OUTCOME_APPLIED,
+     0,
+     false,
+     3},
+    {"and end as a refusal with the record beside it, whatever comes between them",
+     DECISION_UPDATE,
+     false,
+     {WRITES_UNEXPLAINED(SYSTEM_RETRY), WRITES_UNEXPLAINED(SYSTEM_RETRY), WRITES(SYSTEM_RETRY),
+      WRITES_UNEXPLAINED(SYSTEM_RETRY), READS(SYSTEM_DONE, true)},
+     5,
+     OUTCOME_REFUSED,
+     0,
+     false,
+     4},
+    {"where the last of them may have changed the record, the reading tells",
+     DECISION_UPDATE,
+     false,
+     {WRITES_UNEXPLAINED(SYSTEM_RETRY), WRITES_UNEXPLAINED(SYSTEM_RETRY), WRITES_UNEXPLAINED(SYSTEM_UNKNOWN),
+      READS(SYSTEM_DONE, true)},
+     4,
+     OUTCOME_APPLIED,
+     0,
+     true,
+     3},
+    {"a create that fails so looks before it is refused, for it may have been made",
+     DECISION_CREATE,
+     false,
+     {WRITES_UNEXPLAINED(SYSTEM_RETRY), WRITES_UNEXPLAINED(SYSTEM_RETRY), WRITES_UNEXPLAINED(SYSTEM_UNKNOWN),
+      FINDS(SYSTEM_GONE, false)},
+     4,
+     OUTCOME_REFUSED,
+     0,
+     false,
+     3},
+    {"a create that was not made is refused without looking",
+     DECISION_CREATE,
+     false,
+     {WRITES_UNEXPLAINED(SYSTEM_RETRY), WRITES_UNEXPLAINED(SYSTEM_RETRY), WRITES_UNEXPLAINED(SYSTEM_RETRY)},
+     3,
+     OUTCOME_REFUSED,
+     0,
+     false,
+     3},
+    {"a reading that fails so ends, too",
+     DECISION_UPDATE,
+     false,
+     {WRITES(SYSTEM_CONFLICT), READS_UNEXPLAINED(SYSTEM_RETRY), READS_UNEXPLAINED(SYSTEM_RETRY),
+      READS_UNEXPLAINED(SYSTEM_RETRY)},
+     4,
+     OUTCOME_REFUSED,
+     0,
+     false,
+     1},
 };
 
 static void tell(const struct story *story)
@@ -226,7 +295,7 @@ static void tell(const struct story *story)
     struct execution execution;
     enum execute_next next;
 
-    next = execution_init(&execution, &decision, story->is_in_doubt, 0);
+    next = execution_init(&execution, &decision, story->is_in_doubt, 0, UNEXPLAINED_MAX);
     for (size_t i = 0; i < story->count; i++) {
         const struct line *line = &story->lines[i];
         const struct system_answer answer = {
@@ -234,6 +303,7 @@ static void tell(const struct story *story)
             .retry_after_ms = -1,
             .calls = 1,
             .is_certain = true,
+            .is_unexplained = line->is_unexplained,
             .error = {.class = line->result == SYSTEM_DONE ? ERROR_NONE : ERROR_TRANSIENT, .code = "test"}};
 
         assert_int_not_equal(next, EXECUTE_FINISHED);
@@ -275,7 +345,7 @@ static void test_execution_gives_up_on_a_record_that_exists_and_is_not_found(voi
     unsigned rounds = 0;
 
     (void)state;
-    assert_int_equal(execution_init(&execution, &decision, false, 0), EXECUTE_CALL);
+    assert_int_equal(execution_init(&execution, &decision, false, 0, UNEXPLAINED_MAX), EXECUTE_CALL);
     do {
         assert_int_equal(execution_take(&execution, &conflict, SYSTEM_CONFLICT, false, false), EXECUTE_CALL);
         rounds++;
@@ -299,7 +369,7 @@ static void test_execution_keeps_the_record_and_the_first_reason(void **state)
     struct execution execution;
 
     (void)state;
-    assert_int_equal(execution_init(&execution, &decision, false, 0), EXECUTE_CALL);
+    assert_int_equal(execution_init(&execution, &decision, false, 0, UNEXPLAINED_MAX), EXECUTE_CALL);
     execution_take(&execution, &refused, SYSTEM_REFUSED, false, false);
     assert_int_equal(execution_take(&execution, &read, SYSTEM_DONE, false, false), EXECUTE_FINISHED);
     assert_string_equal(execution.error.code, "first");
@@ -316,7 +386,7 @@ static void test_execution_waits_when_a_refusal_counts_as_blocked(void **state)
     struct execution execution;
 
     (void)state;
-    assert_int_equal(execution_init(&execution, &decision, false, 0), EXECUTE_CALL);
+    assert_int_equal(execution_init(&execution, &decision, false, 0, UNEXPLAINED_MAX), EXECUTE_CALL);
     assert_int_equal(execution_take(&execution, &refused, SYSTEM_BLOCKED, false, false), EXECUTE_PAUSE_TARGET);
     assert_int_equal(execution.call, EXECUTE_WRITE);
     execution_done(&execution);
@@ -332,7 +402,7 @@ static void test_execution_settles_before_it_believes_that_nothing_was_created(v
     struct execution execution;
 
     (void)state;
-    assert_int_equal(execution_init(&execution, &decision, false, 30000), EXECUTE_CALL);
+    assert_int_equal(execution_init(&execution, &decision, false, 30000, UNEXPLAINED_MAX), EXECUTE_CALL);
     assert_int_equal(execution.settling_left_ms, 0);
     /* A second doubt is settled like the first. */
     for (int doubt = 0; doubt < 2; doubt++) {
@@ -364,14 +434,14 @@ static void test_execution_that_takes_over_a_create_settles_first(void **state)
     struct execution execution;
 
     (void)state;
-    assert_int_equal(execution_init(&execution, &create, true, 30000), EXECUTE_PAUSE);
+    assert_int_equal(execution_init(&execution, &create, true, 30000, UNEXPLAINED_MAX), EXECUTE_PAUSE);
     assert_int_equal(execution.call, EXECUTE_FIND);
     assert_int_equal(execution.settling_left_ms, 30000);
     assert_int_equal(execution_take(&execution, &done, SYSTEM_DONE, true, false), EXECUTE_FINISHED);
     assert_int_equal(execution.result, OUTCOME_APPLIED);
     assert_true(execution.was_in_doubt);
     execution_done(&execution);
-    assert_int_equal(execution_init(&execution, &update, true, 30000), EXECUTE_CALL);
+    assert_int_equal(execution_init(&execution, &update, true, 30000, UNEXPLAINED_MAX), EXECUTE_CALL);
     assert_int_equal(execution.call, EXECUTE_WRITE);
     execution_done(&execution);
 }
@@ -385,11 +455,36 @@ static void test_execution_settles_when_what_exists_is_not_found(void **state)
     struct execution execution;
 
     (void)state;
-    assert_int_equal(execution_init(&execution, &decision, false, 30000), EXECUTE_CALL);
+    assert_int_equal(execution_init(&execution, &decision, false, 30000, UNEXPLAINED_MAX), EXECUTE_CALL);
     assert_int_equal(execution_take(&execution, &conflict, SYSTEM_CONFLICT, false, false), EXECUTE_CALL);
     assert_int_equal(execution_take(&execution, &gone, SYSTEM_GONE, false, false), EXECUTE_PAUSE);
     assert_int_equal(execution.call, EXECUTE_WRITE);
     assert_int_equal(execution.settling_left_ms, 30000);
+    execution_done(&execution);
+}
+
+/* What is given up says so, keeps the system's word for it, and is set aside; without a bound nothing is given up. */
+static void test_execution_given_up_tells_why(void **state)
+{
+    const struct decision decision = {.action = DECISION_CREATE};
+    const struct system_answer failed = {
+        .result = SYSTEM_RETRY,
+        .retry_after_ms = -1,
+        .is_unexplained = true,
+        .error = {.class = ERROR_TRANSIENT, .code = "word", .message = "write the record"}};
+    struct execution execution;
+
+    (void)state;
+    assert_int_equal(execution_init(&execution, &decision, false, 0, 1), EXECUTE_CALL);
+    assert_int_equal(execution_take(&execution, &failed, SYSTEM_RETRY, false, false), EXECUTE_FINISHED);
+    assert_int_equal(execution.result, OUTCOME_REFUSED);
+    assert_int_equal(execution.error.class, ERROR_POISON);
+    assert_string_equal(execution.error.code, "word");
+    assert_string_equal(execution.error.message, "given up after 1 failures without a reason: write the record");
+    execution_done(&execution);
+    assert_int_equal(execution_init(&execution, &decision, false, 0, 0), EXECUTE_CALL);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(execution_take(&execution, &failed, SYSTEM_RETRY, false, false), EXECUTE_PAUSE);
     execution_done(&execution);
 }
 
@@ -403,6 +498,7 @@ int main(void)
         cmocka_unit_test(test_execution_settles_before_it_believes_that_nothing_was_created),
         cmocka_unit_test(test_execution_that_takes_over_a_create_settles_first),
         cmocka_unit_test(test_execution_settles_when_what_exists_is_not_found),
+        cmocka_unit_test(test_execution_given_up_tells_why),
     };
 
     json_setup();

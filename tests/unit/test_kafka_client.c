@@ -159,7 +159,20 @@ static void test_bad_properties_are_reported(void **state)
     }
 }
 
-/* A secret comes from a file that others have no access to, without its last newline. */
+/* A secret comes from a file that only its owner has access to, without its last newline; the check of the configuration
+ * looks at it already. */
+static void assert_refused_by_check(struct kafka_settings *settings, const char *expected)
+{
+    struct config_section section = {.name = "kafka", .target = settings};
+    struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+
+    kafka_settings_validate(&section, NULL, &diagnostics);
+    assert_int_equal(diagnostics.error_count, 1);
+    if (strstr(diagnostics_message(&diagnostics, 0, NULL), expected) == NULL)
+        fail_msg("'%s' is not in '%s'", expected, diagnostics_message(&diagnostics, 0, NULL));
+    diagnostics_done(&diagnostics);
+}
+
 static void test_secret_is_read_from_its_file(void **state)
 {
     char path[] = "/tmp/tandem-test-kafka-client-XXXXXX";
@@ -176,11 +189,13 @@ static void test_secret_is_read_from_its_file(void **state)
     client = make(KAFKA_PRODUCER, NULL, keys, values, 1);
     assert_property(client, "sasl.password", "word");
     rd_kafka_destroy(client);
-    assert_int_equal(fchmod(fd, 0644), 0);
+    assert_int_equal(fchmod(fd, 0640), 0);
     assert_int_equal(kafka_client_new(&settings, KAFKA_PRODUCER, NULL, "one", NULL, NULL, &client, &err), -1);
-    assert_string_equal(err.code, "kafka.secret_file");
+    assert_int_equal(err.class, ERROR_CONFIG);
+    assert_refused_by_check(&settings, "is open to its group or to others");
     close(fd);
     unlink(path);
+    assert_refused_by_check(&settings, "No such file");
 }
 
 /* The class decides what is done about an error. */

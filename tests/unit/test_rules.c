@@ -247,15 +247,13 @@ static void test_paths_of_a_side(void **state)
                        "  - {name: a, partner_center: details.dealValue, crm: value}\n"
                        "  - {name: b, partner_center: microsoft.status, crm: accountid.name, direction: to-crm}\n"
                        "lookups: {accountid: {entity: account, match: [name]}}\n");
-    size_t count;
 
     assert_int_equal(rules->path_count[SIDE_PARTNER_CENTER], ARRAY_LENGTH(partner_center));
     for (size_t i = 0; i < ARRAY_LENGTH(partner_center); i++)
         assert_string_equal(rules->paths[SIDE_PARTNER_CENTER][i], partner_center[i]);
-    char *const *columns = rules_columns(rules, &count);
-    assert_int_equal(count, ARRAY_LENGTH(crm));
+    assert_int_equal(rules->path_count[SIDE_CRM], ARRAY_LENGTH(crm));
     for (size_t i = 0; i < ARRAY_LENGTH(crm); i++)
-        assert_string_equal(columns[i], crm[i]);
+        assert_string_equal(rules->paths[SIDE_CRM][i], crm[i]);
     assert_json(json_incref(rules->lookups),
                 "{\"accountid\": {\"entity\": \"account\", \"match\": [\"name\"], \"create\": false}}");
     assert_json(json_incref(rules->select[SIDE_PARTNER_CENTER]), "{\"type\": [\"Shared\"], \"status\": [\"New\"]}");
@@ -263,6 +261,41 @@ static void test_paths_of_a_side(void **state)
     assert_json(json_incref(rules->is_closed[SIDE_CRM]), "{\"state\": [1, 2]}");
     assert_null(rules->is_closed[SIDE_PARTNER_CENTER]);
     rules_free(rules);
+}
+
+/* Columns whose values count, each with its first place in the file; those only written to a new record are not among
+ * them. */
+static void test_columns_that_have_to_be_read(void **state)
+{
+    (void)state;
+    static const char text[] = "version: 1\n"
+                               "crm: dynamics-365\n"
+                               "record: opportunity\n"
+                               "identity: {identifier: msft_id, sync: msft_sync, audit: msft_audit}\n"
+                               "select: {partner_center: {type: Shared}, crm: {msft_sync: true, owner: 1}}\n"
+                               "closed: {crm: {state: [1, 2]}}\n"
+                               "fields:\n"
+                               "  - {name: a, partner_center: [p, q], crm: [state, reason], direction: to-crm}\n"
+                               "  - {name: b, partner_center: r, crm: made, direction: to-crm, on: [create]}\n"
+                               "  - {name: c, partner_center: s, crm: sent, direction: to-partner-center, on: create}\n"
+                               "  - {name: d, partner_center: t, crm: both, on: {to-crm: create}}\n";
+    static const struct {
+        const char *name;
+        size_t line, column;
+    } wanted[] = {{"msft_id", 4, 24}, {"msft_sync", 4, 39}, {"msft_audit", 4, 57}, {"owner", 5, 65},
+                  {"state", 6, 16},   {"reason", 8, 52},    {"sent", 10, 39},      {"both", 11, 39}};
+    struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+    struct rules *rules = load(&diagnostics, text);
+
+    assert_non_null(rules);
+    assert_int_equal(rules->column_count, ARRAY_LENGTH(wanted));
+    for (size_t i = 0; i < ARRAY_LENGTH(wanted); i++) {
+        assert_string_equal(rules->columns[i].name, wanted[i].name);
+        assert_int_equal(rules->columns[i].position.line, wanted[i].line);
+        assert_int_equal(rules->columns[i].position.column, wanted[i].column);
+    }
+    rules_free(rules);
+    diagnostics_done(&diagnostics);
 }
 
 /* Whichever allocation fails, loading fails with an error, and nothing leaks. */
@@ -603,6 +636,7 @@ int main(void)
         cmocka_unit_test(test_fields_are_read),
         cmocka_unit_test(test_version_follows_the_bytes),
         cmocka_unit_test(test_paths_of_a_side),
+        cmocka_unit_test(test_columns_that_have_to_be_read),
         cmocka_unit_test(test_every_failed_allocation_is_survived),
         cmocka_unit_test(test_empty_null_and_absent_are_three_things),
         cmocka_unit_test(test_values_are_mapped),

@@ -1,0 +1,20 @@
+/* Which columns of a Dynamics 365 record are read, for whoever has to know that without reading any.
+ *
+ * Facts only, no code: the mapper checks its rules against them and links nothing of the systems. A dot: an attribute of
+ * the record a lookup points to. */
+#ifndef TANDEM_SYSTEMS_DYNAMICS365_COLUMNS_H
+#define TANDEM_SYSTEMS_DYNAMICS365_COLUMNS_H
+
+/* The setting dynamics_365.columns where the configuration does not say otherwise. */
+#define DYNAMICS_365_COLUMNS_DEFAULT                                                                    \
+    "[name, description, estimatedvalue, estimatedclosedate, msft_microsoftpartnercenterreferralsync, " \
+    "msft_microsoftpartnercenterreferralidentifier, msft_microsoftpartnercenterreferrallink, "          \
+    "msft_microsoftpartnercenterreferralprogram, msft_microsoftpartnercenterhelp, "                     \
+    "msft_microsoftpartnercenterreferralvisible, msft_microsoftcrmidentifier, "                         \
+    "msft_microsoftpartnercenterreferralsyncaudit, transactioncurrencyid.isocurrencycode]"
+
+/* Read whatever the setting says, as is the primary key: order, echo and state depend on them. */
+static const char *const DYNAMICS_365_COLUMNS_ALWAYS[] = {"versionnumber", "modifiedon", "_modifiedby_value",
+                                                          "statecode", "statuscode"};
+
+#endif
