@@ -14,7 +14,7 @@
 
 #define PROGRAM "tandem-ingest"
 
-enum { OUTPUT_MAX = 1024 * 1024, TOPICS_TIMEOUT_MS = 30000, SECTIONS_MAX = 9 /* one more than there are */ };
+enum { OUTPUT_MAX = 1024 * 1024, TOPICS_TIMEOUT_MS = 30000, SECTIONS_MAX = 10 /* one more than there are */ };
 
 static void print_text(FILE *stream, const struct text *text)
 {
@@ -50,7 +50,7 @@ static const char *const FOREIGN_SECTIONS[] = {"mapper", "pusher", "salesforce",
 static size_t list_sections(struct roles_settings *settings, const struct roles *roles,
                             struct config_section out[static SECTIONS_MAX])
 {
-    bool has_accounts = roles->fetches || roles->registers != NULL;
+    bool has_accounts = roles->fetches || roles->polls || roles->registers != NULL;
     const struct config_section sections[SECTIONS_MAX] = {
         {SECTION("program", PROGRAM_KEYS, PROGRAM_KEY_COUNT, program)},
         {SECTION("kafka", KAFKA_KEYS, KAFKA_KEY_COUNT, kafka), .validate = kafka_settings_validate},
@@ -65,6 +65,7 @@ static size_t list_sections(struct roles_settings *settings, const struct roles 
         {SECTION("ingest.signature", CERTIFICATES_KEYS, CERTIFICATES_KEY_COUNT, certificates),
          .is_optional = !roles->serves, .validate = certificates_settings_validate},
         {SECTION("ingest.fetch", FETCH_KEYS, FETCH_KEY_COUNT, fetch), .is_optional = !roles->fetches},
+        {SECTION("ingest.poll", POLL_KEYS, POLL_KEY_COUNT, poll), .is_optional = !roles->polls},
     };
     size_t count = 0;
 
@@ -113,6 +114,10 @@ static int print_plan(const char *path, const struct roles_settings *settings, c
     if (roles->fetches || roles->registers != NULL)
         (void)printf("%-9s Partner Center at %s\n", roles->fetches ? "fetch" : "register",
                      roles->fetches ? settings->partner_center.api_url : settings->partner_center.registration_url);
+    if (roles->polls)
+        (void)printf("poll      every %lld s, open shared deals every %lld s\n",
+                     (long long)settings->poll.interval_ms / 1000,
+                     (long long)settings->poll.engagement_interval_ms / 1000);
     if (roles->fetches && settings->has_dynamics_365)
         (void)printf("fetch     Dynamics 365 at %s\n", settings->dynamics_365.url);
     return EXIT_OK;
@@ -131,6 +136,8 @@ static int read_roles(const char *list, struct roles *ret_roles)
             roles.serves = true;
         else if (length == strlen("fetch") && strncmp(at, "fetch", length) == 0)
             roles.fetches = true;
+        else if (length == strlen("poll") && strncmp(at, "poll", length) == 0)
+            roles.polls = true;
         else
             return -1;
         at = at[length] == ',' ? at + length + 1 : NULL;
@@ -160,10 +167,10 @@ static int run(const struct command_line *line, const struct roles *roles)
 static int run_roles(const struct command_line *line)
 {
     const char *list = command_line_option(line, "role");
-    struct roles roles = {.serves = true, .fetches = true};
+    struct roles roles = {.serves = true, .fetches = true, .polls = true};
 
     if (list != NULL && read_roles(list, &roles) < 0)
-        return bad_usage("--role: serve, fetch, or both with a comma between them");
+        return bad_usage("--role: serve, fetch, poll, or several with a comma between them");
     return run(line, &roles);
 }
 
@@ -218,7 +225,9 @@ static int run_topics(const struct command_line *line)
 /* --- Command line ------------------------------------------------------------------------------------------------- */
 
 static const struct option_spec ROLE_OPTIONS[] = {
-    {"role", "ROLES", "serve (take webhooks), fetch (read the records they are about), or serve,fetch: the default."},
+    {"role", "ROLES",
+     "serve (take webhooks), fetch (read the records they are about), poll (find what webhooks have missed), or several "
+     "with a comma between them; without it all three."},
 };
 static const struct option_spec TOPICS_OPTIONS[] = {
     {"create", NULL, "Create the topics that are missing."},
@@ -235,7 +244,7 @@ int main(int argc, char **argv)
 {
     const struct command_spec commands[] = {
         {.name = NULL,
-         .help = "Take webhooks into Kafka, and read the records that they are about.",
+         .help = "Take webhooks into Kafka, read the records that they are about, and find what they miss.",
          .options = ROLE_OPTIONS,
          .option_count = ARRAY_LENGTH(ROLE_OPTIONS),
          .needs_config = true},

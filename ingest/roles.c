@@ -25,13 +25,14 @@ struct ingest {
     struct system *systems[SYSTEMS_MAX]; /* Partner Center, then Dynamics 365 if there is one */
     size_t system_count;
     struct fetch *fetch;
+    struct poll *poll;
     struct registration *registration;
     unsigned draining; /* roles that have not finished */
 };
 
 static bool needs_accounts(const struct ingest *ingest)
 {
-    return ingest->roles->fetches || ingest->roles->registers != NULL;
+    return ingest->roles->fetches || ingest->roles->polls || ingest->roles->registers != NULL;
 }
 
 /* --- Readiness ---------------------------------------------------------------------------------------------------- */
@@ -116,6 +117,24 @@ static int start_fetch(struct ingest *ingest, struct error *err)
     return 0;
 }
 
+static int start_poll(struct ingest *ingest, struct error *err)
+{
+    const struct poll_options options = {.kafka = &ingest->settings->kafka,
+                                         .settings = &ingest->settings->poll,
+                                         .instance = program_instance(ingest->program),
+                                         .producer = ingest->producer,
+                                         .systems = ingest->systems,
+                                         .system_count = ingest->system_count,
+                                         .on_fatal = on_fatal,
+                                         .arg = ingest};
+
+    if (poll_new(program_loop(ingest->program), &options, &ingest->poll, err) < 0)
+        return -1;
+    if (!ingest->roles->serves && !ingest->roles->fetches)
+        program_set_ready(ingest->program);
+    return 0;
+}
+
 static int start_registration(struct ingest *ingest, struct error *err)
 {
     return register_start(program_loop(ingest->program), partner_center_registration(ingest->systems[0]),
@@ -133,7 +152,11 @@ static void on_loaded(void *arg)
     log_info("ingest.credentials_loaded", LOG_INTEGER("systems", ingest->system_count));
     if (program_is_draining(ingest->program))
         return;
-    status = ingest->roles->fetches ? start_fetch(ingest, &err) : start_registration(ingest, &err);
+    status = ingest->roles->registers != NULL ? start_registration(ingest, &err) : 0;
+    if (status == 0 && ingest->roles->fetches)
+        status = start_fetch(ingest, &err);
+    if (status == 0 && ingest->roles->polls)
+        status = start_poll(ingest, &err);
     if (status < 0)
         fail(ingest, &err);
 }
@@ -168,7 +191,7 @@ static int start_accounts(struct ingest *ingest, struct error *err)
                            err) < 0)
         return -1;
     ingest->system_count = 1;
-    if (!settings->has_dynamics_365 || !ingest->roles->fetches)
+    if (!settings->has_dynamics_365 || (!ingest->roles->fetches && !ingest->roles->polls))
         return 0;
     if (dynamics_365_new(loop, &settings->dynamics_365, &ingest->systems[1], err) < 0)
         return -1;
@@ -191,8 +214,8 @@ static int verify_topics(struct ingest *ingest, struct error *err)
 
 static int start_producer(struct ingest *ingest, struct error *err)
 {
-    static const char *const topics[] = {TOPIC_NOTIFICATIONS, TOPIC_RECORDS, TOPIC_DEAD_LETTERS, TOPIC_CREDENTIALS,
-                                         NULL};
+    static const char *const topics[] = {TOPIC_NOTIFICATIONS, TOPIC_RECORDS, TOPIC_DEAD_LETTERS,
+                                         TOPIC_CREDENTIALS,   TOPIC_CURSORS, NULL};
 
     return producer_new(program_loop(ingest->program), &ingest->settings->kafka, program_instance(ingest->program),
                         topics, &ingest->producer, err);
@@ -243,6 +266,8 @@ static void drain(void *arg)
         ingest->draining++;
         serve_drain(ingest->serve, on_role_drained, ingest);
     }
+    if (ingest->poll != NULL)
+        poll_stop(ingest->poll);
     if (ingest->fetch != NULL) {
         ingest->draining++;
         fetch_drain(ingest->fetch, on_role_drained, ingest);
@@ -258,11 +283,13 @@ static void reload(void *arg)
         serve_reload(ingest->serve);
 }
 
-/* The systems' last callbacks reach fetch and the registration; the producer's reach serve. */
+/* The systems' last callbacks reach fetch, poll and the registration; the producer's reach serve and poll. */
 static void stop(void *arg)
 {
     struct ingest *ingest = arg;
 
+    if (ingest->poll != NULL)
+        poll_stop(ingest->poll);
     if (ingest->fetch != NULL)
         fetch_stop(ingest->fetch);
     credentials_free(ingest->credentials);
@@ -271,6 +298,7 @@ static void stop(void *arg)
     register_free(ingest->registration);
     fetch_free(ingest->fetch, CLOSE_MS);
     producer_free(ingest->producer, CLOSE_MS);
+    poll_free(ingest->poll, CLOSE_MS);
     serve_free(ingest->serve);
 }
 

@@ -1,6 +1,6 @@
 /* A running tandem-ingest: starts what its roles or its command need, in order, and ends it in reverse.
  *
- *     topics verified -> producer -> serve listens -> credentials read -> systems, fetch (or the command)
+ *     topics verified -> producer -> serve listens -> credentials read -> systems, fetch, poll (or the command)
  *
  * serve does not wait for the credentials: webhooks are taken from the first moment. A process that only fetches is
  * ready when it knows the newest credentials, and is not ready while a system does not let it in. One that serves as
@@ -18,6 +18,7 @@
 #include "common/systems/partner_center.h"
 #include "ingest/certificates.h"
 #include "ingest/fetch.h"
+#include "ingest/poll.h"
 #include "ingest/register.h"
 #include "ingest/serve.h"
 
@@ -31,11 +32,13 @@ struct roles_settings {
     struct serve_settings serve;
     struct certificates_settings certificates;
     struct fetch_settings fetch;
+    struct poll_settings poll;
 };
 
 struct roles {
     bool serves;
     bool fetches;
+    bool polls;
     const struct register_request *registers; /* the command "register", instead of roles; else NULL */
 };
 

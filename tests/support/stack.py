@@ -132,6 +132,8 @@ class Stack:
                     "tls_key": str(self._receiver.key),
                     "dynamics_365_secret": self._secret("webhook.secret", WEBHOOK_SECRET),
                 },
+                # Webhooks alone, unless a test says otherwise.
+                "poll": {"interval": "1h", "engagement_interval": "1h"},
                 "signature": {
                     "trusted_roots": str(signing / "ca.pem"),
                     "pinned_certificates": [str(signing / "leaf.pem")],

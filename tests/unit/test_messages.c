@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "common/base/text.h"
+#include "common/messages/cursor.h"
 #include "common/messages/decision.h"
 #include "common/messages/envelope.h"
 #include "common/messages/notification.h"
@@ -23,6 +24,7 @@ union any_message {
     struct record record;
     struct decision decision;
     struct outcome outcome;
+    struct cursor cursor;
 };
 
 /* tests/cases/messages/<name>.json holds every member of its kind. */
@@ -35,6 +37,7 @@ static const struct kind {
     {"record", RECORD_MEMBERS, &RECORD_MEMBER_COUNT},
     {"decision", DECISION_MEMBERS, &DECISION_MEMBER_COUNT},
     {"outcome", OUTCOME_MEMBERS, &OUTCOME_MEMBER_COUNT},
+    {"cursor", CURSOR_MEMBERS, &CURSOR_MEMBER_COUNT},
 };
 
 static json_t *sample_of(const struct kind *kind)

@@ -1,0 +1,565 @@
+#include "ingest/poll.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/base/retry.h"
+#include "common/base/text.h"
+#include "common/base/timestamp.h"
+#include "common/base/uuid.h"
+#include "common/kafka/consumer.h"
+#include "common/kafka/enveloped.h"
+#include "common/kafka/reader.h"
+#include "common/kafka/topics.h"
+#include "common/messages/cursor.h"
+#include "common/messages/notification.h"
+#include "common/runtime/log.h"
+#include "common/runtime/metrics.h"
+#include "ingest/poll_source.h"
+
+enum {
+    SOURCES_MAX = 4,
+    CURSORS_PARTITION = 0, /* topic `cursors` has one */
+    COMMIT_INTERVAL_MS = 1000,
+    WINDOW = 1000,
+    TIME_DIGITS = 3,
+    FIRST_DELAY_MS = 1000,
+    DELAY_MAX_MS = 5 * 60 * 1000,
+    PAGES_MAX = 10000 /* of one round; a listing that goes round in a circle ends here */
+};
+
+#define KEY(name_, member_) .name = (name_), .type = CONFIG_DURATION, .offset = offsetof(struct poll_settings, member_)
+const struct config_key POLL_KEYS[] = {
+    {KEY("interval", interval_ms), .default_text = "60s", .min = 100, .max = 86400000,
+     .help = "How often each system is asked what has changed, for what webhooks have missed."},
+    {KEY("engagement_interval", engagement_interval_ms), .default_text = "10m", .min = 100, .max = 86400000,
+     .help = "How often open shared deals are read for what happened on Microsoft's side."},
+    {KEY("overlap", overlap_ms), .default_text = "10m", .min = 0, .max = 86400000,
+     .help = "How much of what was looked at already is looked at again: clocks and listings are not exact."},
+    {KEY("first_window", first_window_ms), .default_text = "1d", .min = 0, .max = 2592000000,
+     .help = "How far back a first round looks; what is older is for 'backfill'."},
+};
+const size_t POLL_KEY_COUNT = ARRAY_LENGTH(POLL_KEYS);
+#undef KEY
+
+/*
+ *   RESTING -> ASKING -> TELLING -> ASKING …      page after page
+ *      ^          |         |
+ *      |          +---------+--> SAVING -> RESTING  all is told; the cursor is on its way
+ *      +---------- any of them, after a failure
+ */
+enum round_state { RESTING, ASKING, TELLING, SAVING };
+
+/* A source with its round under way. */
+struct watch {
+    struct poll *poll;
+    struct poll_source source;
+    enum round_state state;
+    unsigned round; /* answers of an earlier round are of no interest */
+    size_t untold;  /* notifications under way */
+    size_t pages, found;
+    bool is_last_page;
+    bool has_failed; /* one of them was not taken */
+    struct retry_state retry;
+    struct loop_timer *timer;
+    struct series *rounds_metric, *failures_metric, *found_metric, *success_metric;
+};
+
+struct poll {
+    struct loop *loop;
+    const struct poll_settings *settings;
+    struct producer *producer;
+    struct consumer *consumer;
+    struct reader *reader;
+    char *instance;
+    char *notifications;
+    char *cursors_topic;
+    json_t *cursors; /* {source: position} */
+    bool is_read;    /* the cursors are known */
+    bool is_owner;
+    bool is_stopped;
+    void (*on_fatal)(void *arg, const struct error *err);
+    void *arg;
+    struct watch watches[SOURCES_MAX];
+    size_t watch_count;
+};
+
+static void begin_round(struct watch *watch);
+static void ask(struct watch *watch);
+
+static bool may_go_on(const struct poll *poll)
+{
+    return !poll->is_stopped && poll->is_owner && poll->is_read &&
+           consumer_owns(poll->consumer, poll->cursors_topic, CURSORS_PARTITION);
+}
+
+/* --- Rounds ------------------------------------------------------------------------------------------------------- */
+
+static void rest(struct watch *watch, int64_t delay_ms)
+{
+    watch->state = RESTING;
+    watch->round++;
+    loop_timer_set(watch->timer, delay_ms);
+}
+
+static void fail_round(struct watch *watch, const struct system_page *page, const struct error *err)
+{
+    static const struct retry_policy policy = {.first_delay_ms = FIRST_DELAY_MS, .delay_max_ms = DELAY_MAX_MS};
+    const int64_t now_ms = clock_monotonic_ms();
+    int64_t retry_after_ms = page == NULL ? -1 : page->retry_after_ms;
+    struct retry_decision decision;
+
+    watch->source.type->abandon(&watch->source, page);
+    watch->retry.attempts++;
+    decision = retry_decide(&policy, &watch->retry, now_ms, retry_after_ms, random_u32());
+    metric_add(watch->failures_metric, 1);
+    log_warning("poll.failed", LOG_TEXT("source", watch->source.type->cursor),
+                LOG_INTEGER("again_in_ms", decision.at_ms - now_ms), LOG_ERROR(err));
+    rest(watch, decision.at_ms - now_ms);
+}
+
+static void end_round(struct watch *watch)
+{
+    const struct poll_settings *settings = watch->poll->settings;
+
+    watch->retry = (struct retry_state){0};
+    metric_add(watch->rounds_metric, 1);
+    metric_set(watch->success_metric, timestamp_to_ms(clock_now()) / 1000);
+    if (watch->found > 0)
+        log_info("poll.found", LOG_TEXT("source", watch->source.type->cursor), LOG_INTEGER("records", watch->found));
+    rest(watch, watch->source.type->is_slow ? settings->engagement_interval_ms : settings->interval_ms);
+}
+
+/* --- The cursor --------------------------------------------------------------------------------------------------- */
+
+static void on_cursor_delivered(void *arg, const struct error *err)
+{
+    struct watch *watch = arg;
+
+    if (watch->poll->is_stopped || watch->state != SAVING)
+        return;
+    if (err != NULL)
+        fail_round(watch, NULL, err);
+    else
+        end_round(watch);
+}
+
+static int send_cursor(struct watch *watch, const char *position, struct error *err)
+{
+    struct poll *poll = watch->poll;
+    const char *key = watch->source.type->cursor;
+    char now[TIMESTAMP_TEXT_SIZE];
+    struct cursor cursor = {0};
+    struct kafka_message message = {.topic = poll->cursors_topic, .key = key, .key_length = strlen(key)};
+    char *value = NULL;
+    int status = -1;
+
+    timestamp_format(clock_now(), TIME_DIGITS, now);
+    if (text_assign(&cursor.source, key, err) == 0 && text_assign(&cursor.position, position, err) == 0 &&
+        text_assign(&cursor.at, now, err) == 0 && text_assign(&cursor.instance, poll->instance, err) == 0)
+        value = cursor_write(&cursor, &message.value_length);
+    cursor_done(&cursor);
+    if (value == NULL)
+        return error_no_memory(err);
+    message.value = value;
+    kafka_message_add_header(&message, "content-type", "application/json");
+    status = producer_send(poll->producer, &message, on_cursor_delivered, watch, err);
+    free(value);
+    return status;
+}
+
+static void save(struct watch *watch)
+{
+    const char *position = watch->source.type->end(&watch->source);
+    const char *known = json_text_of(watch->poll->cursors, watch->source.type->cursor);
+    struct error err = ERROR_INIT;
+
+    if (!watch->source.type->has_cursor || position == NULL || text_equal(position, known)) {
+        end_round(watch);
+        return;
+    }
+    if (!may_go_on(watch->poll)) {
+        rest(watch, 0);
+        return;
+    }
+    watch->state = SAVING;
+    if (send_cursor(watch, position, &err) < 0)
+        fail_round(watch, NULL, &err);
+}
+
+/* --- Telling ------------------------------------------------------------------------------------------------------ */
+
+static void page_is_told(struct watch *watch)
+{
+    struct error err = ERROR_INIT;
+
+    if (watch->has_failed) {
+        (void)error_set(&err, ERROR_TRANSIENT, "poll.not_told", "the brokers did not take all notifications");
+        fail_round(watch, NULL, &err);
+    } else if (watch->is_last_page) {
+        save(watch);
+    } else {
+        ask(watch);
+    }
+}
+
+static void on_told(void *arg, const struct error *err)
+{
+    struct watch *watch = arg;
+
+    watch->untold--;
+    watch->has_failed = watch->has_failed || err != NULL;
+    if (!watch->poll->is_stopped && watch->state == TELLING && watch->untold == 0)
+        page_is_told(watch);
+}
+
+static int fill_notification(const struct watch *watch, const struct poll_news *news, const char *now,
+                             struct notification *notification, struct error *err)
+{
+    notification->origin = NOTIFICATION_POLL;
+    if (text_assign(&notification->source, watch->source.type->system, err) < 0 ||
+        text_assign(&notification->event, news->event, err) < 0 ||
+        text_assign(&notification->record_type, news->record_type, err) < 0 ||
+        text_assign(&notification->record_id, news->record_id, err) < 0 ||
+        text_assign(&notification->occurred_at, news->occurred_at, err) < 0 ||
+        text_assign(&notification->received_at, now, err) < 0)
+        return -1;
+    return 0;
+}
+
+static int send_notification(struct watch *watch, const struct notification *notification, struct error *err)
+{
+    struct envelope envelope = {.source = "/tandem/ingest/poll", .type = MESSAGE_NOTIFICATION};
+    struct kafka_message message = {.topic = watch->poll->notifications};
+    char *key = notification_key(notification);
+    char *value = notification_write(notification, &message.value_length);
+    uint8_t random[24];
+    int status = -1;
+
+    if (key == NULL || value == NULL) {
+        (void)error_no_memory(err);
+        goto out;
+    }
+    random_fill(random, sizeof(random));
+    traceparent_new(random, envelope.traceparent);
+    notification_id(notification, envelope.id);
+    memcpy(envelope.time, notification->received_at, strlen(notification->received_at) + 1);
+    memcpy(envelope.subject, notification->record_id, strlen(notification->record_id) + 1);
+    message.key = key;
+    message.key_length = strlen(key);
+    message.value = value;
+    kafka_message_set_envelope(&message, &envelope);
+    status = producer_send(watch->poll->producer, &message, on_told, watch, err);
+    if (status == 0)
+        watch->untold++;
+out:
+    free(key);
+    free(value);
+    return status;
+}
+
+static int tell(void *arg, const struct poll_news *news, struct error *err)
+{
+    struct watch *watch = arg;
+    struct notification notification = {0};
+    char id[UUID_TEXT_SIZE], now[TIMESTAMP_TEXT_SIZE];
+    struct poll_news normalised = *news;
+    int status;
+
+    if (news->record_id == NULL || !uuid_is_valid(news->record_id, strlen(news->record_id)))
+        return 0; /* names nothing that could be read */
+    normalised.record_id = uuid_normalise(news->record_id, id);
+    timestamp_format(clock_now(), TIME_DIGITS, now);
+    status = fill_notification(watch, &normalised, now, &notification, err);
+    if (status == 0)
+        status = send_notification(watch, &notification, err);
+    notification_done(&notification);
+    if (status == 0) {
+        watch->found++;
+        metric_add(watch->found_metric, 1);
+    }
+    return status;
+}
+
+/* --- Asking ------------------------------------------------------------------------------------------------------- */
+
+struct question {
+    struct watch *watch;
+    unsigned round;
+};
+
+static void on_page(void *arg, const struct system_page *page)
+{
+    struct question question = *(struct question *)arg;
+    struct watch *watch = question.watch;
+    struct error err = ERROR_INIT;
+    bool is_over = false;
+
+    free(arg);
+    if (watch->poll->is_stopped || watch->state != ASKING || watch->round != question.round)
+        return;
+    if (!may_go_on(watch->poll)) {
+        watch->source.type->abandon(&watch->source, NULL);
+        rest(watch, 0);
+        return;
+    }
+    if (page->result != SYSTEM_DONE) {
+        fail_round(watch, page, &page->error);
+        return;
+    }
+    watch->state = TELLING;
+    if (text_assign(&watch->source.next, page->next, &err) < 0 ||
+        watch->source.type->take(&watch->source, page, tell, watch, &is_over, &err) < 0) {
+        fail_round(watch, NULL, &err);
+        return;
+    }
+    watch->is_last_page = is_over || ++watch->pages >= PAGES_MAX;
+    if (watch->untold == 0)
+        page_is_told(watch);
+}
+
+static void ask(struct watch *watch)
+{
+    struct question *question = calloc(1, sizeof(*question));
+    struct error err = ERROR_INIT;
+
+    watch->state = ASKING;
+    if (question == NULL) {
+        (void)error_no_memory(&err);
+        fail_round(watch, NULL, &err);
+        return;
+    }
+    *question = (struct question){.watch = watch, .round = watch->round};
+    if (watch->source.type->ask(&watch->source, on_page, question, &err) < 0) {
+        free(question);
+        fail_round(watch, NULL, &err);
+    }
+}
+
+static void begin_round(struct watch *watch)
+{
+    const struct poll_source_type *type = watch->source.type;
+    struct error err = ERROR_INIT;
+
+    watch->pages = watch->found = 0;
+    watch->has_failed = watch->is_last_page = false;
+    if (text_assign(&watch->source.next, NULL, &err) < 0 ||
+        type->begin(&watch->source, json_text_of(watch->poll->cursors, type->cursor), timestamp_to_ms(clock_now()),
+                    &err) < 0)
+        fail_round(watch, NULL, &err);
+    else
+        ask(watch);
+}
+
+static void on_timer(void *arg)
+{
+    struct watch *watch = arg;
+
+    /* Late reports of an earlier round's notifications have to be in before the count begins anew. */
+    if (watch->untold > 0)
+        loop_timer_set(watch->timer, FIRST_DELAY_MS);
+    else if (may_go_on(watch->poll) && watch->state == RESTING)
+        begin_round(watch);
+}
+
+/* --- Who polls ---------------------------------------------------------------------------------------------------- */
+
+static void begin_all(struct poll *poll)
+{
+    if (!may_go_on(poll))
+        return;
+    log_info("poll.taken_over", LOG_TEXT("instance", poll->instance));
+    for (size_t i = 0; i < poll->watch_count; i++) {
+        if (poll->watches[i].state == RESTING)
+            loop_timer_set(poll->watches[i].timer, 0);
+    }
+}
+
+static void on_assigned(void *arg, const char *topic, int32_t partition)
+{
+    struct poll *poll = arg;
+
+    (void)topic;
+    if (partition != CURSORS_PARTITION)
+        return;
+    poll->is_owner = true;
+    begin_all(poll);
+}
+
+static void on_revoked(void *arg, const char *topic, int32_t partition)
+{
+    struct poll *poll = arg;
+
+    (void)topic;
+    if (partition != CURSORS_PARTITION)
+        return;
+    poll->is_owner = false;
+    for (size_t i = 0; i < poll->watch_count; i++) {
+        struct watch *watch = &poll->watches[i];
+        watch->source.type->abandon(&watch->source, NULL);
+        loop_timer_stop(watch->timer);
+        watch->state = RESTING;
+        watch->round++;
+    }
+}
+
+/* Only to know who owns the topic; what it says is read by the reader. */
+static void on_owned_message(void *arg, const struct kafka_message *message)
+{
+    struct poll *poll = arg;
+
+    consumer_finish(poll->consumer, message->topic, message->partition, message->offset);
+}
+
+static void on_fatal(void *arg, const struct error *err)
+{
+    struct poll *poll = arg;
+
+    poll->on_fatal(poll->arg, err);
+}
+
+static void on_cursor(void *arg, const struct kafka_message *message)
+{
+    struct poll *poll = arg;
+    struct cursor cursor;
+    struct error err = ERROR_INIT;
+
+    if (message->key == NULL || message->value == NULL)
+        return;
+    if (cursor_read(message->value, message->value_length, &cursor, &err) < 0) {
+        log_warning("poll.cursor_unreadable", LOG_INTEGER("offset", message->offset), LOG_ERROR(&err));
+        return;
+    }
+    if (json_object_set_new(poll->cursors, cursor.source, json_string(cursor.position)) < 0) {
+        (void)error_no_memory(&err);
+        poll->on_fatal(poll->arg, &err);
+    }
+    cursor_done(&cursor);
+}
+
+static void on_cursors_read(void *arg, int32_t partition, int64_t next_offset)
+{
+    struct poll *poll = arg;
+
+    (void)partition;
+    (void)next_offset;
+    poll->is_read = true;
+    begin_all(poll);
+}
+
+/* --- Life --------------------------------------------------------------------------------------------------------- */
+
+static int add_watch(struct poll *poll, const struct poll_source_type *type, struct system *system, struct error *err)
+{
+    struct watch *watch = &poll->watches[poll->watch_count];
+    const char *const labels[] = {type->cursor, NULL};
+
+    *watch = (struct watch){.poll = poll, .source = {.type = type, .settings = poll->settings, .system = system}};
+    watch->timer = loop_timer_new(poll->loop, on_timer, watch);
+    if (watch->timer == NULL)
+        return error_no_memory(err);
+    watch->rounds_metric = metrics_series(
+        metrics_declare(METRIC_COUNTER, "tandem_poll_rounds_total", "source", "Rounds of polling that ended."), labels);
+    watch->failures_metric = metrics_series(
+        metrics_declare(METRIC_COUNTER, "tandem_poll_failures_total", "source", "Rounds of polling that failed."),
+        labels);
+    watch->found_metric =
+        metrics_series(metrics_declare(METRIC_COUNTER, "tandem_poll_found_total", "source",
+                                       "Changes polling has told, whether webhooks had told them or not."),
+                       labels);
+    watch->success_metric = metrics_series(metrics_declare(METRIC_GAUGE, "tandem_poll_last_success_seconds", "source",
+                                                           "When polling last ended a round, in seconds since 1970."),
+                                           labels);
+    poll->watch_count++;
+    return 0;
+}
+
+static int add_watches(struct poll *poll, const struct poll_options *options, struct error *err)
+{
+    static const struct poll_source_type *const types[] = {&POLL_PARTNER_CENTER_CHANGES, &POLL_PARTNER_CENTER_SHARED};
+
+    for (size_t i = 0; i < options->system_count; i++) {
+        for (size_t k = 0; k < ARRAY_LENGTH(types); k++) {
+            if (text_equal(options->systems[i]->operations->name, types[k]->system) &&
+                add_watch(poll, types[k], options->systems[i], err) < 0)
+                return -1;
+        }
+    }
+    return 0;
+}
+
+static int join(struct poll *poll, const struct poll_options *options, struct error *err)
+{
+    static const struct consumer_callbacks consumer_callbacks = {
+        .on_message = on_owned_message, .on_revoked = on_revoked, .on_assigned = on_assigned, .on_fatal = on_fatal};
+    static const struct reader_callbacks reader_callbacks = {
+        .on_message = on_cursor, .on_end = on_cursors_read, .on_failed = on_fatal};
+    static const char *const topics[] = {TOPIC_CURSORS, NULL};
+    const struct consumer_settings consumer = {.group = "poll",
+                                               .instance = options->instance,
+                                               .topics = topics,
+                                               .window = WINDOW,
+                                               .commit_interval_ms = COMMIT_INTERVAL_MS};
+
+    if (reader_new(poll->loop, options->kafka, TOPIC_CURSORS, options->instance, &reader_callbacks, poll, &poll->reader,
+                   err) < 0 ||
+        reader_add(poll->reader, CURSORS_PARTITION, -1, true, err) < 0)
+        return -1;
+    return consumer_new(poll->loop, options->kafka, &consumer, &consumer_callbacks, poll, &poll->consumer, err);
+}
+
+int poll_new(struct loop *loop, const struct poll_options *options, struct poll **ret_poll, struct error *err)
+{
+    struct poll *poll = calloc(1, sizeof(*poll));
+
+    if (poll == NULL)
+        return error_no_memory(err);
+    poll->loop = loop;
+    poll->settings = options->settings;
+    poll->producer = options->producer;
+    poll->on_fatal = options->on_fatal;
+    poll->arg = options->arg;
+    poll->cursors = json_object();
+    poll->instance = text_copy(options->instance);
+    poll->notifications = kafka_topic_name(options->kafka, TOPIC_NOTIFICATIONS);
+    poll->cursors_topic = kafka_topic_name(options->kafka, TOPIC_CURSORS);
+    if (poll->cursors == NULL || poll->instance == NULL || poll->notifications == NULL || poll->cursors_topic == NULL) {
+        (void)error_no_memory(err);
+        goto failed;
+    }
+    if (add_watches(poll, options, err) < 0 || join(poll, options, err) < 0)
+        goto failed;
+    *ret_poll = poll;
+    return 0;
+failed:
+    poll_free(poll, 0);
+    return error_wrap(err, "poll");
+}
+
+void poll_stop(struct poll *poll)
+{
+    poll->is_stopped = true;
+    for (size_t i = 0; i < poll->watch_count; i++)
+        loop_timer_stop(poll->watches[i].timer);
+    consumer_stop(poll->consumer);
+}
+
+void poll_free(struct poll *poll, int64_t close_ms)
+{
+    if (poll == NULL)
+        return;
+    poll->is_stopped = true;
+    consumer_free(poll->consumer, close_ms);
+    reader_free(poll->reader);
+    for (size_t i = 0; i < poll->watch_count; i++) {
+        loop_timer_free(poll->watches[i].timer);
+        poll_source_done(&poll->watches[i].source);
+    }
+    json_decref(poll->cursors);
+    free(poll->instance);
+    free(poll->notifications);
+    free(poll->cursors_topic);
+    free(poll);
+}

@@ -1,0 +1,63 @@
+/* One source of the role "poll": what is asked for, and what of an answer is news.
+ *
+ * A table of functions per source; poll.c drives them through rounds and knows nothing of the systems. A round asks for
+ * page after page, hands each to take(), tells what it calls news, and ends with end(), whose position becomes the cursor.
+ * Loop thread only. */
+#ifndef TANDEM_INGEST_POLL_SOURCE_H
+#define TANDEM_INGEST_POLL_SOURCE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/systems/system.h"
+#include "ingest/poll.h"
+#include "ingest/poll_window.h"
+
+struct poll_source;
+
+/* What is to be told of one record. */
+struct poll_news {
+    const char *event;       /* "changed", "deleted", "shared" */
+    const char *record_type; /* "referral", "related-referral", "opportunity" */
+    const char *record_id;
+    const char *occurred_at; /* RFC 3339 or NULL */
+};
+
+struct poll_source_type {
+    const char *cursor; /* key in topic `cursors` */
+    const char *system; /* name of its system, and source of its notifications */
+    bool has_cursor;
+    bool is_slow; /* runs at the engagement interval */
+    /* A round begins. `position`: of the cursor, NULL: there is none; `now_ms`: since the epoch. */
+    int (*begin)(struct poll_source *source, const char *position, int64_t now_ms, struct error *err);
+    /* Asks for the next page; the answer comes to `on_page` with the source. */
+    int (*ask)(struct poll_source *source, system_page_callback on_page, void *arg, struct error *err);
+    /* Calls tell() for each news of the page. *ret_is_over: no further page is wanted. */
+    int (*take)(struct poll_source *source, const struct system_page *page,
+                int (*tell)(void *arg, const struct poll_news *news, struct error *err), void *arg, bool *ret_is_over,
+                struct error *err);
+    /* Everything is told; the cursor's new position, borrowed, NULL: it stays. */
+    const char *(*end)(struct poll_source *source);
+    /* The round failed; `page` tells how, NULL: not by an answer. */
+    void (*abandon)(struct poll_source *source, const struct system_page *page);
+};
+
+/* State of the sources' own. */
+struct poll_source {
+    const struct poll_source_type *type;
+    const struct poll_settings *settings;
+    struct system *system;
+    char *next;       /* page to ask for; NULL: the first */
+    unsigned listing; /* of several, one after the other */
+    char *position;   /* to end with */
+    struct poll_window window;
+    bool has_window;
+};
+
+void poll_source_done(struct poll_source *source);
+
+extern const struct poll_source_type POLL_PARTNER_CENTER_CHANGES;
+extern const struct poll_source_type POLL_PARTNER_CENTER_SHARED;
+
+#endif

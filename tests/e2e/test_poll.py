@@ -1,0 +1,86 @@
+"""What webhooks miss is found by asking, by one process at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from support.deals import DEADLINE, Deals
+from support.ingest import metrics
+from support.process import Program
+from support.stack import Stack
+from support.waiting import wait_until
+
+PROCESSES = {"ingest": 2}
+SETTINGS = {"ingest": {"poll": {"interval": "300ms", "engagement_interval": "1s"}}}
+TAKEN_OVER_SECONDS = 15
+
+
+@pytest.fixture
+def deaf(deals: Deals) -> Iterator[Deals]:
+    """No webhook of Partner Center is sent."""
+    deals.partner_center.admin("POST", "/_sim/deliveries/policy", {"drop": 1.0})
+    yield deals
+    deals.partner_center.admin("POST", "/_sim/deliveries/policy", {"drop": 0.0})
+
+
+def rounds(stack: Stack, program: Program) -> float:
+    found = metrics(int(stack.admin_address(program).rsplit(":", 1)[1]))
+    return sum(value for name, value in found.items() if name.startswith("tandem_poll_rounds_total"))
+
+
+def causes(deals: Deals, referral: str) -> set[tuple[str, str]]:
+    return {(cause["origin"], cause["event"]) for each in deals.decisions(referral) for cause in each["causes"]}
+
+
+def test_missed_deal_and_its_changes_are_found(deaf: Deals) -> None:
+    referral = deaf.new("private")
+    deaf.partner_center.edit_referral(referral, details={"dealValue": 4711})
+
+    def is_there() -> bool:
+        row = deaf.opportunity(referral)
+        return row is not None and row["estimatedvalue"] == 4711
+
+    wait_until(is_there, DEADLINE, "the change has arrived")
+    assert ("poll", "changed") in causes(deaf, referral)
+    assert not any(origin == "webhook" and event.startswith("referral") for origin, event in causes(deaf, referral))
+
+
+def test_microsofts_answer_is_found_in_open_shared_deals(deaf: Deals) -> None:
+    referral = deaf.new("partner-cosell")
+    deaf.partner_center.microsoft_answers(referral, "accept", msxId="7-POLLED0001")
+
+    def is_there() -> bool:
+        row = deaf.opportunity(referral)
+        return row is not None and row.get("msft_microsoftcrmidentifier") == "7-POLLED0001"
+
+    wait_until(is_there, DEADLINE, "Microsoft's identifier has arrived")
+    assert ("poll", "shared") in causes(deaf, referral)
+
+
+def test_known_versions_are_not_read_again(deaf: Deals) -> None:
+    referral = deaf.new("private")
+    deaf.wait_quiet(referral)
+    before = int(deaf.partner_center.admin("GET", "/_sim/journal")["next"])
+    seen = deaf.partner_center.journal
+
+    def lists() -> int:
+        return sum(1 for each in seen(before, "GET", "/referrals") if "updatedDateTime" in each["query"])
+
+    wait_until(lambda: lists() >= 4, DEADLINE, "four more rounds of changes")
+    assert [each for each in seen(before, "GET", f"/referrals/{referral}")] == []
+
+
+def test_one_process_polls_and_another_takes_over(deaf: Deals) -> None:
+    stack = deaf.stack
+    ingests = [program for program in stack.programs if "ingest" in program.config.name]
+    [poller] = [each for each in ingests if rounds(stack, each) > 0]
+    [other] = [each for each in ingests if each is not poller]
+    assert rounds(stack, other) == 0
+    poller.kill()
+    wait_until(lambda: rounds(stack, other) > 0, TAKEN_OVER_SECONDS, "the other process polls")
+    referral = deaf.new("private")
+    cursors = [json.loads(each.value or b"{}") for each in stack.topics.read("cursors")]
+    assert {each["instance"] for each in cursors if each["source"] == "poll/partner-center"} == {"ingest-1", "ingest-2"}
+    assert deaf.opportunity(referral) is not None
