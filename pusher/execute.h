@@ -65,8 +65,8 @@ struct execution {
     struct error error;
 };
 
-/* `is_in_doubt`: an earlier worker left its intent open. `settling_ms`: how long after a doubt a search may overlook what
- * was created (system.h). The first call is in `call`: to be made now, or after a pause. */
+/* `is_in_doubt`: an earlier worker left its intent open. `settling_ms`: how long after a doubt a search may overlook
+ * what was created (system.h). The first call is in `call`: to be made now, or after a pause. */
 enum execute_next execution_init(struct execution *execution, const struct decision *decision, bool is_in_doubt,
                                  int64_t settling_ms);
 /* Takes the answer to the call under way. `result`: what it counts as (breaker_note()). `shows` and `is_certain`: what
