@@ -44,9 +44,19 @@ static bool is_read(const struct column_check *check, const struct rules *rules,
     return strncmp(column, rules->record_type, type_length) == 0 && strcmp(column + type_length, "id") == 0;
 }
 
-int column_check(const struct column_check *check, const struct rules *rules, struct diagnostics *diagnostics)
+static int report_unread(const struct column_check *check, const char *column, struct diagnostics *diagnostics)
 {
     const struct position nowhere = {0};
+    const char *nearest = diagnostic_suggest(column, (const char *const *)check->columns.items, check->columns.count);
+
+    return diagnostics_error(diagnostics, nowhere,
+                             "the rules use column '%s', which is not in " SECTION "." KEY
+                             " of the configuration and so would never be read%s%s%s",
+                             column, nearest ? " (the nearest is '" : "", nearest ? nearest : "", nearest ? "')" : "");
+}
+
+int column_check(const struct column_check *check, const struct rules *rules, struct diagnostics *diagnostics)
+{
     size_t count = 0;
     char *const *columns = rules_columns(rules, &count);
     int result = 0;
@@ -55,10 +65,7 @@ int column_check(const struct column_check *check, const struct rules *rules, st
         return 0;
     for (size_t k = 0; k < count; k++) {
         if (!is_read(check, rules, columns[k]))
-            result = diagnostics_error(diagnostics, nowhere,
-                                       "the rules use column '%s', which is not in " SECTION "." KEY
-                                       " of the configuration and so would never be read",
-                                       columns[k]);
+            result = report_unread(check, columns[k], diagnostics);
     }
     return result;
 }

@@ -98,17 +98,21 @@ struct rules {
      * "microsoft.status"). */
     char **paths[SIDE_COUNT];
     size_t path_count[SIDE_COUNT];
+    /* The same of the CRM as whoever reads it has to know it: "column", "lookup.attribute", "column@label", and of rows
+     * "rows[].column" and "rows[].lookup.attribute"; once each, sorted. */
+    char **columns;
+    size_t column_count;
 };
 
 /* NULL on failure, with all errors in `diagnostics`. `source` from diagnostics_add_source(). */
 struct rules *rules_load(struct diagnostics *diagnostics, const struct source *source);
 void rules_free(struct rules *rules); /* accepts NULL */
 
-/* The columns of the CRM record the rules read; "lookup.attribute" for those of a looked-up record. */
+/* The columns of the CRM that the rules read. */
 static inline char *const *rules_columns(const struct rules *rules, size_t *ret_count)
 {
-    *ret_count = rules->path_count[SIDE_CRM];
-    return rules->paths[SIDE_CRM];
+    *ret_count = rules->column_count;
+    return rules->columns;
 }
 
 /* NULL: there is no such field. */
@@ -131,14 +135,15 @@ json_t *rule_field_value(const struct rule_field *field, enum side side, const j
  * not personal (words of value tables, numbers). */
 int rule_field_map(const struct rules *rules, const struct rule_field *field, enum side target, const json_t *value,
                    json_t **ret_value, struct error *err) TANDEM_MUST_CHECK;
-/* Puts a value of `side` under its path(s) into a write object ({path: value}). */
+/* Puts a value of `side` under what its path(s) write into a write object: {path: value}, a list's path without its
+ * members. */
 int rule_field_spread(const struct rule_field *field, enum side side, const json_t *value, json_t *write)
     TANDEM_MUST_CHECK;
 
 /* Does the rules' leave_out name this referral (raw values by path)? */
 bool rules_leave_out(const struct rules *rules, const json_t *values);
 
-/* Do the conditions ({path: [values]}) hold for raw values by path? `all`: every one, else at least one. A missing
+/* Do the conditions ({path: [values]}, as value_is_wanted() takes them) hold for raw values by path? `all`: every one, else at least one. A missing
  * `conditions` holds for `all` and does not for one. */
 bool rules_hold(const json_t *conditions, const json_t *values, bool all);
 

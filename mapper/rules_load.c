@@ -33,7 +33,7 @@ static int read_column(const struct rules_loading *loading, const struct yaml_no
     if (node == NULL)
         return is_required ? diagnostics_error(loading->diagnostics, identity->position, "the identity needs '%s'", key)
                            : 0;
-    if (rules_path_check(loading->diagnostics, node, SIDE_CRM) < 0)
+    if (rules_path_check_plain(loading->diagnostics, node, SIDE_CRM) < 0)
         return -1;
     if (strchr(node->text, '.') != NULL)
         return diagnostics_error(loading->diagnostics, node->position, "'%s' must be a column of the record itself",
@@ -170,22 +170,54 @@ static int compare_paths(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int keep_sorted(const struct rules_loading *loading, json_t *set, enum side side)
+/* Both results are rules', also after a failure. */
+static int keep_sorted(const struct rules_loading *loading, json_t *set, char ***ret_paths, size_t *ret_count)
 {
-    struct rules *rules = loading->rules;
     const char *path;
     json_t *nothing;
 
-    rules->paths[side] = calloc(json_object_size(set) + 1, sizeof(char *));
-    if (rules->paths[side] == NULL)
+    *ret_paths = calloc(json_object_size(set) + 1, sizeof(char *));
+    if (*ret_paths == NULL)
         return rules_no_memory(loading);
     json_object_foreach (set, path, nothing) {
-        if (rules_copy_text(loading, &rules->paths[side][rules->path_count[side]], path) < 0)
+        if (rules_copy_text(loading, &(*ret_paths)[*ret_count], path) < 0)
             return -1;
-        rules->path_count[side]++;
+        (*ret_count)++;
     }
-    qsort(rules->paths[side], rules->path_count[side], sizeof(char *), compare_paths);
+    qsort(*ret_paths, *ret_count, sizeof(char *), compare_paths);
     return 0;
+}
+
+/* A path of the CRM as the columns that are read for it. */
+static int add_columns(const struct rules_loading *loading, json_t *set, const char *path)
+{
+    const size_t base = rules_path_base_length(path);
+    size_t length;
+    const char *member = rules_path_members(path, &length);
+
+    if (member == NULL)
+        return add_path(loading, set, path);
+    for (; member != NULL; member = rules_path_next_member(member, &length)) {
+        char *column = text_format("%.*s%s.%.*s", (int)base, path,
+                                   rules_path_shape(path) == RULES_PATH_LIST ? "[]" : "", (int)length, member);
+        int status = column == NULL ? rules_no_memory(loading) : add_path(loading, set, column);
+        free(column);
+        if (status < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int collect_columns(const struct rules_loading *loading)
+{
+    struct rules *rules = loading->rules;
+    json_auto_t *set = json_object();
+
+    for (size_t i = 0; i < rules->path_count[SIDE_CRM]; i++) {
+        if (add_columns(loading, set, rules->paths[SIDE_CRM][i]) < 0)
+            return -1;
+    }
+    return keep_sorted(loading, set, &rules->columns, &rules->column_count);
 }
 
 static int collect_paths(const struct rules_loading *loading, enum side side)
@@ -193,7 +225,7 @@ static int collect_paths(const struct rules_loading *loading, enum side side)
     static const char *const built_in[] = {
         "id",           "engagementId", RULES_PATH_EXTERNAL_REFERENCE, "direction", "status",
         "statusReason", "substatus",    RULES_PATH_MICROSOFT_STATUS};
-    const struct rules *rules = loading->rules;
+    struct rules *rules = loading->rules;
     json_auto_t *set = json_object();
 
     for (size_t i = 0; side == SIDE_PARTNER_CENTER && i < ARRAY_LENGTH(built_in); i++) {
@@ -219,7 +251,7 @@ static int collect_paths(const struct rules_loading *loading, enum side side)
                 return -1;
         }
     }
-    return keep_sorted(loading, set, side);
+    return keep_sorted(loading, set, &rules->paths[side], &rules->path_count[side]);
 }
 
 /* -- the whole ----------------------------------------------------------------------------------------------------- */
@@ -270,7 +302,7 @@ static int load(struct rules_loading *loading, const struct source *source)
         return -1;
     warn_of_unused_tables(loading);
     if (rules_lookups_check(loading) < 0 || collect_paths(loading, SIDE_PARTNER_CENTER) < 0 ||
-        collect_paths(loading, SIDE_CRM) < 0)
+        collect_paths(loading, SIDE_CRM) < 0 || collect_columns(loading) < 0)
         return -1;
     return stamp_version(loading, source);
 }
