@@ -8,6 +8,7 @@
 #include "common/base/timestamp.h"
 #include "common/base/uuid.h"
 #include "common/messages/record.h"
+#include "mapper/rules_path_read.h"
 
 #define MEMBER(name_, kind_, required_)                                                                     \
     {                                                                                                       \
@@ -152,15 +153,6 @@ static enum deal_news judge(const json_t *known, const json_t *document, const c
     return text_equal(json_text_of(known, "digest"), digest) ? DEAL_SAME : DEAL_NEWER;
 }
 
-/* Raw value of a path in the document it belongs to: an exact copy, null for what is not there. */
-static json_t *raw_value(enum side side, const char *path, const json_t *body)
-{
-    const char *inner = rule_path_is_of_microsoft(path) ? strchr(path, '.') + 1 : path;
-    json_t *value = json_at(body, inner, side == SIDE_PARTNER_CENTER);
-
-    return value == NULL ? json_null() : json_deep_copy(value);
-}
-
 static bool is_microsofts(const json_t *document)
 {
     const char *organization = json_text_of(json_object_get(document, "body"), "organizationId");
@@ -176,6 +168,7 @@ static bool path_reads(enum side side, const char *path, const json_t *document)
     return text_equal(json_text_of(document, "role"), main_role(side));
 }
 
+/* Raw values by path; what the document does not tell stays as it was known. */
 static int take_values(json_t *values, const struct rules *rules, enum side side, const json_t *document,
                        struct error *err)
 {
@@ -183,7 +176,12 @@ static int take_values(json_t *values, const struct rules *rules, enum side side
 
     for (size_t i = 0; i < rules->path_count[side]; i++) {
         const char *path = rules->paths[side][i];
-        if (path_reads(side, path, document) && json_object_set_new(values, path, raw_value(side, path, body)) < 0)
+        const char *inner = rule_path_is_of_microsoft(path) ? strchr(path, '.') + 1 : path;
+        json_t *value;
+        if (!path_reads(side, path, document))
+            continue;
+        if (rules_path_read(inner, side, body, &value) < 0 ||
+            (value != NULL && json_object_set_new(values, path, value) < 0))
             return error_no_memory(err);
     }
     return 0;

@@ -6,6 +6,8 @@
 
 #include "common/base/json.h"
 #include "common/base/text.h"
+#include "mapper/rules_path.h"
+#include "mapper/rules_path_read.h"
 #include "mapper/transform.h"
 #include "mapper/value.h"
 
@@ -115,7 +117,7 @@ static bool holds(const struct rule_field *field, enum side source, const json_t
     for (size_t i = 0; i < field->path_count[source]; i++) {
         const json_t *among = json_object_get(conditions, field->paths[source][i]);
         const json_t *part = field->path_count[source] == 1 ? value : json_array_get(value, i);
-        if (among != NULL && !value_is_among(among, part))
+        if (among != NULL && !value_is_wanted(among, part))
             return false;
     }
     return true;
@@ -143,6 +145,18 @@ static int unmappable(const struct rule_field *field, enum side source, const ch
     error_set(err, ERROR_POISON, "rules.unmappable", "field '%s' (%s): %s", field->name, text_string(&text), message);
     text_done(&text);
     return -1;
+}
+
+/* As the value would be read from the target. */
+static int order_parts(const struct rule_field *field, enum side target, json_t *value)
+{
+    const size_t count = field->path_count[target];
+
+    for (size_t i = 0; i < count; i++) {
+        if (rules_path_order(field->paths[target][i], count == 1 ? value : json_array_get(value, i)) < 0)
+            return -1;
+    }
+    return 0;
 }
 
 int rule_field_map(const struct rules *rules, const struct rule_field *field, enum side target, const json_t *value,
@@ -175,6 +189,10 @@ int rule_field_map(const struct rules *rules, const struct rule_field *field, en
         json_decref(made);
         return unmappable(field, source, "does not give a value for each path", err);
     }
+    if (order_parts(field, target, made) < 0) {
+        json_decref(made);
+        return error_no_memory(err);
+    }
     *ret_value = made;
     return 0;
 }
@@ -185,7 +203,11 @@ int rule_field_spread(const struct rule_field *field, enum side side, const json
         json_t *part = field->path_count[side] == 1 ? json_deep_copy(value)
                        : json_is_null(value)        ? json_null()
                                                     : json_deep_copy(json_array_get(value, i));
-        if (json_object_set_new(write, field->paths[side][i], part) < 0)
+        char *path = rules_path_target(field->paths[side][i]);
+        int status = path == NULL ? -1 : json_object_set(write, path, part);
+        json_decref(part);
+        free(path);
+        if (status < 0)
             return -1;
     }
     return 0;
@@ -208,6 +230,6 @@ bool rules_hold(const json_t *conditions, const json_t *values, bool all)
     size_t held = 0;
 
     json_object_foreach (iterated, path, among)
-        held += value_is_among(among, json_object_get(values, path));
+        held += value_is_wanted(among, json_object_get(values, path));
     return all ? held == json_object_size(conditions) : held > 0;
 }

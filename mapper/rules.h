@@ -104,8 +104,10 @@ struct rules {
      * "microsoft.status"). */
     char **paths[SIDE_COUNT];
     size_t path_count[SIDE_COUNT];
-    /* Of the CRM's paths those whose values count, once each: the identity with the audit column, by which a write is
-     * recognised, the conditions, and the fields but for those that are only written to the CRM, when it is created. */
+    /* Of the CRM's paths those whose values count, as whoever reads them has to know them: "column", "lookup.attribute",
+     * "column@label", of rows "rows[].column" and "rows[].lookup.attribute"; once each. They are the identity with the
+     * audit column, by which a write is recognised, the conditions, and the fields but for those that are only written to
+     * the CRM, when it is created. */
     struct rule_column *columns;
     size_t column_count;
 };
@@ -134,14 +136,15 @@ json_t *rule_field_value(const struct rule_field *field, enum side side, const j
  * not personal (words of value tables, numbers). */
 int rule_field_map(const struct rules *rules, const struct rule_field *field, enum side target, const json_t *value,
                    json_t **ret_value, struct error *err) TANDEM_MUST_CHECK;
-/* Puts a value of `side` under its path(s) into a write object ({path: value}). */
+/* Puts a value of `side` under what its path(s) write into a write object: {path: value}, a list's path without its
+ * members. */
 int rule_field_spread(const struct rule_field *field, enum side side, const json_t *value, json_t *write)
     TANDEM_MUST_CHECK;
 
 /* Does the rules' leave_out name this referral (raw values by path)? */
 bool rules_leave_out(const struct rules *rules, const json_t *values);
 
-/* Do the conditions ({path: [values]}) hold for raw values by path? `all`: every one, else at least one. A missing
+/* Do the conditions ({path: [values]}, as value_is_wanted() takes them) hold for raw values by path? `all`: every one, else at least one. A missing
  * `conditions` holds for `all` and does not for one. */
 bool rules_hold(const json_t *conditions, const json_t *values, bool all);
 

@@ -1,8 +1,17 @@
 #include "mapper/rules_condition.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "common/base/json.h"
 #include "mapper/rules_path.h"
 #include "mapper/value.h"
+
+/* The plain word `present`; in quotes it is that text. */
+static json_t *read_value(const struct yaml_node *node)
+{
+    return !node->is_quoted && strcmp(node->text, "present") == 0 ? value_present_new() : value_from_yaml(node);
+}
 
 json_t *rules_condition_values(const struct rules_loading *loading, const struct yaml_node *node)
 {
@@ -17,7 +26,7 @@ json_t *rules_condition_values(const struct rules_loading *loading, const struct
             json_decref(values);
             return NULL;
         }
-        if (json_array_append_new(values, value_from_yaml(item)) < 0) {
+        if (json_array_append_new(values, read_value(item)) < 0) {
             rules_no_memory(loading);
             json_decref(values);
             return NULL;
@@ -42,15 +51,21 @@ int rules_condition_load(const struct rules_loading *loading, const struct yaml_
     conditions = json_object();
     for (size_t i = 0; i < node->count; i++) {
         json_t *values;
+        char *path;
         if (rules_path_check(loading->diagnostics, node->keys[i], side) < 0) {
             status = -1;
             continue;
         }
         values = rules_condition_values(loading, node->items[i]);
-        if (values == NULL)
+        if (values == NULL) {
             status = -1;
-        else if (json_object_set_new(conditions, node->keys[i]->text, values) < 0)
+            continue;
+        }
+        path = rules_path_new(node->keys[i]->text);
+        if (path == NULL || json_object_set(conditions, path, values) < 0)
             status = rules_no_memory(loading);
+        json_decref(values);
+        free(path);
     }
     if (status < 0)
         json_decref(conditions);

@@ -6,7 +6,8 @@
 
 #include "mapper/rules_loading.h"
 
-/* A list of values, or one alone, as a list that is not empty; new reference. NULL after an error was reported. */
+/* A list of values, or one alone, as a list that is not empty for value_is_wanted(); new reference. NULL after an error
+ * was reported. */
 json_t *rules_condition_values(const struct rules_loading *loading, const struct yaml_node *node);
 /* What stands under `key` ("select", "closed") for each side; a side nothing is said of is left as it is. -1 after an
  * error was reported. */

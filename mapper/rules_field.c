@@ -49,9 +49,11 @@ static int read_paths(const struct rules_loading *loading, const struct yaml_nod
                                  (int)RULE_PATHS_MAX);
     for (size_t i = 0; i < count; i++) {
         const struct yaml_node *path = paths->kind == YAML_SEQUENCE ? paths->items[i] : paths;
-        if (rules_path_check(loading->diagnostics, path, side) < 0 ||
-            rules_copy_text(loading, &field->paths[side][field->path_count[side]], path->text) < 0)
+        if (rules_path_check(loading->diagnostics, path, side) < 0)
             return -1;
+        field->paths[side][field->path_count[side]] = rules_path_new(path->text);
+        if (field->paths[side][field->path_count[side]] == NULL)
+            return rules_no_memory(loading);
         field->path_count[side]++;
     }
     return 0;
@@ -185,15 +187,50 @@ static int read_policy(const struct rules_loading *loading, const struct yaml_no
     return 0;
 }
 
-static int side_of_path(const struct rule_field *field, const char *path)
+/* The field's own copy of the path; NULL: it has none of that name. */
+static const char *find_path(const struct rule_field *field, const char *path, enum side *ret_side)
 {
     for (int side = 0; side < SIDE_COUNT; side++) {
         for (size_t i = 0; i < field->path_count[side]; i++) {
-            if (strcmp(field->paths[side][i], path) == 0)
-                return side;
+            if (strcmp(field->paths[side][i], path) != 0)
+                continue;
+            *ret_side = (enum side)side;
+            return field->paths[side][i];
         }
     }
-    return -1;
+    return NULL;
+}
+
+/* A condition's path, as it may be written: with blanks between members. -1: out of memory. */
+static int find_path_of_key(const struct rule_field *field, const char *key, const char **ret_path, enum side *ret_side)
+{
+    char *path = rules_path_new(key);
+    const bool is_complete = path != NULL;
+
+    *ret_path = is_complete ? find_path(field, path, ret_side) : NULL;
+    free(path);
+    return is_complete ? 0 : -1;
+}
+
+/* -1: an error was reported. */
+static int report_foreign_path(const struct rules_loading *loading, const struct yaml_node *key,
+                               const struct rule_field *field)
+{
+    const char *own[RULE_PATHS_MAX * SIDE_COUNT];
+    const char *suggestion;
+    size_t count = 0;
+
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        for (size_t i = 0; i < field->path_count[side]; i++)
+            own[count++] = field->paths[side][i];
+    }
+    suggestion = diagnostic_suggest(key->text, own, count);
+    if (suggestion != NULL)
+        return diagnostics_error(loading->diagnostics, key->position,
+                                 "'%s' is not a path of this field, whose value alone decides (did you mean '%s'?)",
+                                 key->text, suggestion);
+    return diagnostics_error(loading->diagnostics, key->position,
+                             "'%s' is not a path of this field, whose value alone decides", key->text);
 }
 
 static int read_when(const struct rules_loading *loading, const struct yaml_node *node, struct rule_field *field)
@@ -206,12 +243,13 @@ static int read_when(const struct rules_loading *loading, const struct yaml_node
     if (when->kind != YAML_MAPPING || when->count == 0)
         return diagnostics_error(loading->diagnostics, when->position, "a mapping of paths to values is expected");
     for (size_t i = 0; i < when->count; i++) {
-        const int side = side_of_path(field, when->keys[i]->text);
+        const char *path;
+        enum side side = SIDE_CRM;
         json_t *values;
-        if (side < 0) {
-            status =
-                diagnostics_error(loading->diagnostics, when->keys[i]->position,
-                                  "'%s' is not a path of this field, whose value alone decides", when->keys[i]->text);
+        if (find_path_of_key(field, when->keys[i]->text, &path, &side) < 0)
+            return rules_no_memory(loading);
+        if (path == NULL) {
+            status = report_foreign_path(loading, when->keys[i], field);
             continue;
         }
         values = rules_condition_values(loading, when->items[i]);
@@ -221,7 +259,7 @@ static int read_when(const struct rules_loading *loading, const struct yaml_node
         }
         if (field->when[side] == NULL)
             field->when[side] = json_object();
-        if (json_object_set_new(field->when[side], when->keys[i]->text, values) < 0)
+        if (json_object_set_new(field->when[side], path, values) < 0)
             status = rules_no_memory(loading);
     }
     return status;
@@ -243,6 +281,7 @@ static int read_chain(const struct rules_loading *loading, const struct yaml_nod
                                     .is_inverse = own == NULL && target == SIDE_PARTNER_CENTER,
                                     .source_paths = field->paths[source],
                                     .source_count = field->path_count[source],
+                                    .target_paths = field->paths[target],
                                     .target_count = field->path_count[target]};
 
     if (own != NULL)
@@ -311,6 +350,23 @@ static int note_written(struct rules_loading *loading, const struct yaml_node *p
     return 0;
 }
 
+/* Why a path cannot be written; NULL: it can. */
+static const char *reason_against_writing(const char *path, enum side side)
+{
+    const enum rules_path_shape shape = rules_path_shape(path);
+
+    if (side == SIDE_CRM)
+        return shape == RULES_PATH_OBJECT || shape == RULES_PATH_LIST
+                   ? "members of other records can only be read (say 'direction: to-partner-center', or write "
+                     "lookup.attribute)"
+                   : NULL;
+    if (rule_path_is_of_microsoft(path))
+        return "Microsoft's referral can only be read (say 'direction: to-crm')";
+    if (rules_path_has_index(path))
+        return "an item of a list can only be read (say 'direction: to-crm')";
+    return NULL;
+}
+
 static int check_targets(struct rules_loading *loading, const struct yaml_node *node, const struct rule_field *field,
                          enum side side, bool is_written)
 {
@@ -318,16 +374,14 @@ static int check_targets(struct rules_loading *loading, const struct yaml_node *
 
     for (size_t i = 0; i < field->path_count[side]; i++) {
         const struct yaml_node *path = path_node(node, side, i);
+        const char *reason;
         if (side == SIDE_CRM && rules_lookup_check(loading, path, is_written) < 0)
             status = -1;
         if (!is_written)
             continue;
-        if (side == SIDE_PARTNER_CENTER && rule_path_is_of_microsoft(path->text))
-            status = diagnostics_error(loading->diagnostics, path->position,
-                                       "Microsoft's referral can only be read (say 'direction: to-crm')");
-        else if (side == SIDE_PARTNER_CENTER && rules_path_has_index(path->text))
-            status = diagnostics_error(loading->diagnostics, path->position,
-                                       "an item of a list can only be read (say 'direction: to-crm')");
+        reason = reason_against_writing(path->text, side);
+        if (reason != NULL)
+            status = diagnostics_error(loading->diagnostics, path->position, "%s", reason);
         else if (note_written(loading, path, field, side) < 0)
             status = -1;
     }

@@ -6,6 +6,7 @@
 
 #include "common/base/json.h"
 #include "common/base/uuid.h"
+#include "mapper/rules_column.h"
 #include "mapper/rules_condition.h"
 #include "mapper/rules_field.h"
 #include "mapper/rules_loading.h"
@@ -33,7 +34,7 @@ static int read_column(const struct rules_loading *loading, const struct yaml_no
     if (node == NULL)
         return is_required ? diagnostics_error(loading->diagnostics, identity->position, "the identity needs '%s'", key)
                            : 0;
-    if (rules_path_check(loading->diagnostics, node, SIDE_CRM) < 0)
+    if (rules_path_check_plain(loading->diagnostics, node, SIDE_CRM) < 0)
         return -1;
     if (strchr(node->text, '.') != NULL)
         return diagnostics_error(loading->diagnostics, node->position, "'%s' must be a column of the record itself",
@@ -170,21 +171,21 @@ static int compare_paths(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int keep_sorted(const struct rules_loading *loading, json_t *set, enum side side)
+/* Both results are rules', also after a failure. */
+static int keep_sorted(const struct rules_loading *loading, json_t *set, char ***ret_paths, size_t *ret_count)
 {
-    struct rules *rules = loading->rules;
     const char *path;
     json_t *nothing;
 
-    rules->paths[side] = calloc(json_object_size(set) + 1, sizeof(char *));
-    if (rules->paths[side] == NULL)
+    *ret_paths = calloc(json_object_size(set) + 1, sizeof(char *));
+    if (*ret_paths == NULL)
         return rules_no_memory(loading);
     json_object_foreach (set, path, nothing) {
-        if (rules_copy_text(loading, &rules->paths[side][rules->path_count[side]], path) < 0)
+        if (rules_copy_text(loading, &(*ret_paths)[*ret_count], path) < 0)
             return -1;
-        rules->path_count[side]++;
+        (*ret_count)++;
     }
-    qsort(rules->paths[side], rules->path_count[side], sizeof(char *), compare_paths);
+    qsort(*ret_paths, *ret_count, sizeof(char *), compare_paths);
     return 0;
 }
 
@@ -193,7 +194,7 @@ static int collect_paths(const struct rules_loading *loading, enum side side)
     static const char *const built_in[] = {
         "id",           "engagementId", RULES_PATH_EXTERNAL_REFERENCE, "direction", "status",
         "statusReason", "substatus",    RULES_PATH_MICROSOFT_STATUS};
-    const struct rules *rules = loading->rules;
+    struct rules *rules = loading->rules;
     json_auto_t *set = json_object();
 
     for (size_t i = 0; side == SIDE_PARTNER_CENTER && i < ARRAY_LENGTH(built_in); i++) {
@@ -219,77 +220,7 @@ static int collect_paths(const struct rules_loading *loading, enum side side)
                 return -1;
         }
     }
-    return keep_sorted(loading, set, side);
-}
-
-/* -- columns that have to be read ---------------------------------------------------------------------------------- */
-
-static int add_column(const struct rules_loading *loading, const struct yaml_node *node)
-{
-    struct rules *rules = loading->rules;
-    struct rule_column *column = &rules->columns[rules->column_count];
-
-    for (size_t i = 0; i < rules->column_count; i++) {
-        if (text_equal(rules->columns[i].name, node->text))
-            return 0;
-    }
-    if (rules_copy_text(loading, &column->name, node->text) < 0)
-        return -1;
-    column->position = node->position;
-    rules->column_count++;
-    return 0;
-}
-
-/* Creating a record asks for nothing that stands in it; all else does. */
-static bool is_read(const struct rule_field *field)
-{
-    return field->is_written_on_update[SIDE_CRM] || field->is_written_on_update[SIDE_PARTNER_CENTER] ||
-           field->is_written_on_create[SIDE_PARTNER_CENTER];
-}
-
-static int add_columns_of(const struct rules_loading *loading, const struct yaml_node *paths)
-{
-    if (paths->kind != YAML_SEQUENCE)
-        return add_column(loading, paths);
-    for (size_t i = 0; i < paths->count; i++) {
-        if (add_column(loading, paths->items[i]) < 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int collect_columns(const struct rules_loading *loading)
-{
-    static const char *const identity_keys[] = {"identifier", "sync", "audit"};
-    static const char *const condition_keys[] = {"select", "closed"};
-    const struct yaml_node *identity = yaml_get(loading->root, "identity");
-    const struct yaml_node *fields = yaml_get(loading->root, "fields");
-    struct rules *rules = loading->rules;
-    const size_t columns_max = ARRAY_LENGTH(identity_keys) + json_object_size(rules->select[SIDE_CRM]) +
-                               json_object_size(rules->is_closed[SIDE_CRM]) + rules->field_count * RULE_PATHS_MAX;
-
-    rules->columns = calloc(columns_max, sizeof(struct rule_column));
-    if (rules->columns == NULL)
-        return rules_no_memory(loading);
-    for (size_t i = 0; i < ARRAY_LENGTH(identity_keys); i++) {
-        const struct yaml_node *column = yaml_get(identity, identity_keys[i]);
-        if (column != NULL && add_column(loading, column) < 0)
-            return -1;
-    }
-    for (size_t i = 0; i < ARRAY_LENGTH(condition_keys); i++) {
-        const struct yaml_node *conditions =
-            yaml_get(yaml_get(loading->root, condition_keys[i]), RULES_SIDE_KEYS[SIDE_CRM]);
-        for (size_t k = 0; conditions != NULL && k < conditions->count; k++) {
-            if (add_column(loading, conditions->keys[k]) < 0)
-                return -1;
-        }
-    }
-    for (size_t i = 0; i < rules->field_count; i++) {
-        const struct yaml_node *paths = yaml_get(fields->items[i], RULES_SIDE_KEYS[SIDE_CRM]);
-        if (paths != NULL && is_read(&rules->fields[i]) && add_columns_of(loading, paths) < 0)
-            return -1;
-    }
-    return 0;
+    return keep_sorted(loading, set, &rules->paths[side], &rules->path_count[side]);
 }
 
 /* -- the whole ----------------------------------------------------------------------------------------------------- */
@@ -340,7 +271,7 @@ static int load(struct rules_loading *loading, const struct source *source)
         return -1;
     warn_of_unused_tables(loading);
     if (rules_lookups_check(loading) < 0 || collect_paths(loading, SIDE_PARTNER_CENTER) < 0 ||
-        collect_paths(loading, SIDE_CRM) < 0 || collect_columns(loading) < 0)
+        collect_paths(loading, SIDE_CRM) < 0 || rules_columns_load(loading) < 0)
         return -1;
     return stamp_version(loading, source);
 }

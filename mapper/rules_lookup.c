@@ -16,7 +16,7 @@ static int read_match(const struct rules_loading *loading, const struct yaml_nod
         return diagnostics_error(loading->diagnostics, node == NULL ? position : node->position,
                                  "a lookup needs 'match', the list of attributes it is found by");
     for (size_t i = 0; i < node->count; i++) {
-        if (rules_path_check(loading->diagnostics, node->items[i], SIDE_CRM) < 0)
+        if (rules_path_check_plain(loading->diagnostics, node->items[i], SIDE_CRM) < 0)
             return -1;
         if (strchr(node->items[i]->text, '.') != NULL)
             return diagnostics_error(loading->diagnostics, node->items[i]->position,
@@ -37,7 +37,7 @@ static int read_lookup(const struct rules_loading *loading, const struct yaml_no
     bool may_create = false;
     int status = 0;
 
-    if (rules_path_check(loading->diagnostics, key, SIDE_CRM) < 0)
+    if (rules_path_check_plain(loading->diagnostics, key, SIDE_CRM) < 0)
         return -1;
     if (strchr(key->text, '.') != NULL)
         return diagnostics_error(loading->diagnostics, key->position, "a lookup is a column of the record itself");
@@ -45,7 +45,7 @@ static int read_lookup(const struct rules_loading *loading, const struct yaml_no
         return -1;
     if (entity == NULL)
         status = diagnostics_error(loading->diagnostics, key->position, "the lookup needs 'entity'");
-    else if (rules_path_check(loading->diagnostics, entity, SIDE_CRM) < 0)
+    else if (rules_path_check_plain(loading->diagnostics, entity, SIDE_CRM) < 0)
         status = -1;
     if (create != NULL && !yaml_get_boolean(create, &may_create))
         status = diagnostics_error(loading->diagnostics, create->position, "'create' must be true or false");
@@ -85,13 +85,13 @@ int rules_lookup_check(const struct rules_loading *loading, const struct yaml_no
     json_auto_t *attribute = NULL;
     char name[RULES_PATH_BYTES_MAX + 1];
 
-    if (dot == NULL)
+    if (!is_written || dot == NULL || rules_path_shape(node->text) != RULES_PATH_PLAIN)
         return 0;
     (void)snprintf(name, sizeof(name), "%.*s", (int)(dot - node->text), node->text);
     if (yaml_get(yaml_get(loading->root, "lookups"), name) == NULL)
         return diagnostics_error(loading->diagnostics, node->position, "the lookup '%s' is not under 'lookups'", name);
     lookup = json_object_get(loading->rules->lookups, name);
-    if (lookup == NULL || !is_written || json_flag_of(lookup, "create", false))
+    if (lookup == NULL || json_flag_of(lookup, "create", false))
         return 0; /* without a lookup: it is described wrongly, which was reported */
     attribute = json_string(dot + 1);
     if (attribute == NULL)

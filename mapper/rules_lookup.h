@@ -9,7 +9,8 @@
 #include "mapper/rules_loading.h"
 
 int rules_lookups_load(const struct rules_loading *loading) TANDEM_MUST_CHECK;
-/* "customerid_account.name", a path of a field: the lookup is described, and the attribute has a use. */
+/* "customerid_account.name", a path of a field that writes it: the lookup is described, and the attribute has a use. What
+ * is only read needs neither. */
 int rules_lookup_check(const struct rules_loading *loading, const struct yaml_node *node, bool is_written)
     TANDEM_MUST_CHECK;
 /* When all fields are loaded: what a lookup is found by is written by some field. */

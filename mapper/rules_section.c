@@ -35,7 +35,7 @@ static int read_write(const struct rules_loading *loading, const struct yaml_nod
         return diagnostics_error(loading->diagnostics, node->position, "a mapping of paths to values is expected");
     write = json_object();
     for (size_t i = 0; i < node->count; i++) {
-        if (rules_path_check(loading->diagnostics, node->keys[i], SIDE_PARTNER_CENTER) < 0)
+        if (rules_path_check_plain(loading->diagnostics, node->keys[i], SIDE_PARTNER_CENTER) < 0)
             status = -1;
         else if (json_object_set_new(write, node->keys[i]->text, constant_from_yaml(node->items[i])) < 0)
             status = rules_no_memory(loading);

@@ -1,6 +1,6 @@
 /* Transforms: what can be done to a value on its way to the other side. A closed, typed list.
  *
- * One table row per transform holds its name, arguments, kinds and help, from which loading, checking and the
+ * One table row per transform holds its name, arguments, kinds, help and an example, from which loading, checking and the
  * documentation are made. A chain is checked completely when it is loaded: arguments, and that each step can take what the
  * one before gives. Afterwards it is immutable and usable from any thread. Does not know fields or records (rules.h). Pure.
  *
@@ -21,16 +21,19 @@
 enum { TRANSFORM_STEPS_MAX = 16, TRANSFORM_MESSAGE_SIZE = 320 };
 
 enum argument_kind {
-    ARGUMENT_TABLE,   /* the name of a value table of the rules */
-    ARGUMENT_PAIRS,   /* a mapping of texts to values */
-    ARGUMENT_TEXT,    /* a text that is not empty */
-    ARGUMENT_VALUE,   /* any single value */
-    ARGUMENT_DEFAULT, /* any single value, or the word leave: nothing is written */
-    ARGUMENT_NUMBER,  /* any number */
-    ARGUMENT_INTEGER, /* minimum to maximum */
-    ARGUMENT_BOOLEAN, /* true or false */
-    ARGUMENT_WORD,    /* one of words */
-    ARGUMENT_ZONE     /* UTC or an offset from it: "+01:00" */
+    ARGUMENT_TABLE,     /* the name of a value table of the rules */
+    ARGUMENT_PAIRS,     /* a mapping of texts to values */
+    ARGUMENT_TEXT,      /* a text that is not empty */
+    ARGUMENT_VALUE,     /* any single value */
+    ARGUMENT_DEFAULT,   /* any single value, or the word leave: nothing is written */
+    ARGUMENT_NUMBER,    /* any number */
+    ARGUMENT_INTEGER,   /* minimum to maximum */
+    ARGUMENT_BOOLEAN,   /* true or false */
+    ARGUMENT_WORD,      /* one of words */
+    ARGUMENT_MEMBERS,   /* a mapping of members at Partner Center to members in the CRM */
+    ARGUMENT_CONSTANTS, /* a mapping of members to single values */
+    ARGUMENT_NAMES,     /* a name or a list of names */
+    ARGUMENT_ZONE       /* UTC or an offset from it: "+01:00" */
 };
 
 struct argument {
@@ -63,6 +66,7 @@ struct transform;
 struct transform_type {
     const char *name;
     const char *help;
+    const char *example; /* as it stands in a chain */
     /* The first one is also taken from a plain value: {truncate: 2000}. */
     struct argument arguments[TRANSFORM_ARGUMENTS_MAX + 1]; /* ended by a NULL name */
     unsigned accepts, gives; /* kinds of values, bits of value.h; gives 0: those it was given */
@@ -99,6 +103,7 @@ struct transform_setup {
     bool is_inverse;           /* the chain is written towards the other side */
     char *const *source_paths; /* of the field */
     size_t source_count;
+    char *const *target_paths;
     size_t target_count; /* values the target takes */
 };
 

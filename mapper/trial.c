@@ -6,6 +6,7 @@
 #include "common/base/json.h"
 #include "common/base/text.h"
 #include "mapper/merge.h"
+#include "mapper/rules_path_read.h"
 
 #define UNKNOWN_REFERRAL "00000000-0000-4000-8000-000000000001"
 #define UNKNOWN_CRM      "00000000-0000-4000-8000-000000000002"
@@ -121,7 +122,7 @@ static int carry_out(struct trial *trial, const struct decision *decision, enum 
         return error_no_memory(err);
     json_object_foreach (decision->write, path, value) {
         copy = json_deep_copy(value);
-        if (!copy || json_set_at(document ? document : created, path, copy) < 0) {
+        if (!copy || rules_path_put(path, document ? document : created, copy) < 0) {
             json_decref(created);
             return error_set(err, ERROR_CONFIG, "trial.unwritable", "'%s' has no place in the given record", path);
         }

@@ -12,6 +12,8 @@ static const char replacement[] = "\xEF\xBF\xBD";
 
 unsigned value_kind_of(const json_t *value)
 {
+    size_t objects = 0, lists = 0;
+
     if (value == NULL || json_is_null(value))
         return 0;
     if (json_is_number(value) || json_is_decimal(value))
@@ -21,32 +23,40 @@ unsigned value_kind_of(const json_t *value)
     if (json_is_boolean(value))
         return VALUE_BOOLEAN;
     if (!json_is_array(value))
-        return VALUE_OTHER;
+        return VALUE_OBJECT;
     for (size_t i = 0; i < json_array_size(value); i++) {
         const json_t *item = json_array_get(value, i);
-        if (json_is_array(item) || json_is_object(item))
-            return VALUE_OTHER;
+        objects += json_is_object(item);
+        lists += json_is_array(item);
     }
-    return VALUE_LIST;
+    if (json_array_size(value) == 0)
+        return VALUE_LIST | VALUE_OBJECTS;
+    if (objects == json_array_size(value))
+        return VALUE_OBJECTS;
+    return objects + lists == 0 ? VALUE_LIST : VALUE_MIXED;
 }
 
 const char *value_kinds_name(unsigned kinds, char out[static VALUE_SHOWN_SIZE])
 {
     static const struct {
-        enum value_kind kind;
+        unsigned kinds;
         const char *name;
     } names[] = {{VALUE_TEXT, "text"},
                  {VALUE_NUMBER, "number"},
                  {VALUE_BOOLEAN, "boolean"},
+                 {VALUE_LIST | VALUE_OBJECTS | VALUE_MIXED, "list"},
                  {VALUE_LIST, "list"},
-                 {VALUE_OTHER, "object"}};
+                 {VALUE_OBJECT, "object"},
+                 {VALUE_OBJECTS, "list of objects"},
+                 {VALUE_MIXED, "mixed list"}};
     size_t used = 0;
 
     (void)snprintf(out, VALUE_SHOWN_SIZE, "null");
     for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
-        if ((kinds & names[i].kind) == 0)
+        if ((kinds & names[i].kinds) != names[i].kinds)
             continue;
-        /* Five short names always fit. */
+        kinds &= ~names[i].kinds;
+        /* Seven short names always fit. */
         used += (size_t)snprintf(out + used, VALUE_SHOWN_SIZE - used, "%s%s", used == 0 ? "" : " or ", names[i].name);
     }
     return out;
@@ -121,6 +131,33 @@ bool value_is_among(const json_t *list, const json_t *value)
     return false;
 }
 
+bool value_is_present(const json_t *value)
+{
+    if (value == NULL || json_is_null(value) || json_is_false(value))
+        return false;
+    if (json_is_string(value))
+        return json_string_length(value) > 0;
+    return json_is_array(value)    ? json_array_size(value) > 0
+           : json_is_object(value) ? json_object_size(value) > 0
+                                   : true;
+}
+
+/* No value of a condition is an object. */
+json_t *value_present_new(void)
+{
+    return json_pack("{s:b}", "present", 1);
+}
+
+bool value_is_wanted(const json_t *wanted, const json_t *value)
+{
+    for (size_t i = 0; i < json_array_size(wanted); i++) {
+        const json_t *one = json_array_get(wanted, i);
+        if (json_is_object(one) ? value_is_present(value) : value_matches(one, value))
+            return true;
+    }
+    return false;
+}
+
 static bool is_word_of(const json_t *rows, const json_t *text)
 {
     for (size_t i = 0; i < json_array_size(rows); i++) {
@@ -166,7 +203,7 @@ const char *value_show(const json_t *value, const json_t *rows, char out[static 
     size_t used = 0, bad;
 
     out[0] = '\0';
-    if (value_kind_of(value) == VALUE_LIST) {
+    if ((value_kind_of(value) & VALUE_LIST) != 0) {
         for (size_t i = 0; i < json_array_size(value) && used + 4 < VALUE_SHOWN_SIZE; i++) {
             used += (size_t)snprintf(out + used, VALUE_SHOWN_SIZE - used, i == 0 ? "[" : ", ");
             used += show_one(json_array_get(value, i), rows, out + used, VALUE_SHOWN_SIZE - used - 1);

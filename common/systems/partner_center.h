@@ -1,10 +1,10 @@
 /* Partner Center's Referrals API behind the system interface.
  *
- * Reads our referral with the related ones of its engagement, changes it by JSON Patch with the expected eTag, creates
- * referrals (record type "referral", found again by the CRM record's id in externalReferenceId) and invites Microsoft to
- * one (record type "invitation": the second POST, found again by the engagement). A POST is not idempotent: it is never
- * sent before a look-up has shown that there is nothing to find. Lists referrals page by page.
- * Loop thread only; see system.h for the contract. Owns its HTTP client and tokens. */
+ * Reads our referral with the related ones of its engagement, changes it by JSON Patch with the expected eTag,
+ * creates referrals (record type "referral", found again by the CRM record's id in externalReferenceId) and invites
+ * Microsoft to one (record type "invitation": the second POST, found again by the engagement). A POST is not
+ * idempotent: it is never sent before a look-up has shown that there is nothing to find. Lists referrals page by
+ * page. Loop thread only; see system.h for the contract. Owns its HTTP client and tokens. */
 #ifndef TANDEM_SYSTEMS_PARTNER_CENTER_H
 #define TANDEM_SYSTEMS_PARTNER_CENTER_H
 
@@ -51,9 +51,10 @@ enum partner_center_listing {
     PARTNER_CENTER_SHARED_ACTIVE, /* of shared deals, open and answered; the last change first */
     PARTNER_CENTER_SHARED_NEW     /* of shared deals, not answered yet; the last change first */
 };
-/* One page; `next`: what the page before it said, NULL for the first. Documents as in record.h, role "own" or "related".
- * Rows move between pages when referrals change meanwhile: pages may repeat some. A refusal (a `next` that is too old, for
- * one) is answered with REFUSED. The callback comes once for every call that returned 0, never from inside it. */
+/* One page; `next`: what the page before it said, NULL for the first. Documents as in record.h, role "own" or
+ * "related". Rows move between pages when referrals change meanwhile: pages may repeat some. A refusal (a `next` that
+ * is too old, for one) is answered with REFUSED. The callback comes once for every call that returned 0, never from
+ * inside it. */
 int partner_center_list(struct system *system, enum partner_center_listing listing, const char *next,
                         system_page_callback on_page, void *arg, struct error *err) TANDEM_MUST_CHECK;
 

@@ -1,8 +1,8 @@
 /* Creating at Partner Center: a referral of ours, and Microsoft's beside it (the invitation).
  *
- * A POST is not idempotent there. Each begins with a look for what it would make: among the newest referrals for the one
- * that names the CRM record, or in the engagement for Microsoft's. A look that cannot tell says so instead of "none":
- * it reads on while the referrals it sees are younger than the decision, and gives up with a refusal.
+ * A POST is not idempotent there. Each begins with a look for what it would make: among the newest referrals for the
+ * one that names the CRM record, or in the engagement for Microsoft's. A look that cannot tell says so instead of
+ * "none": it reads on while the referrals it sees are younger than the decision, and gives up with a refusal.
  * Internal to the Partner Center system. Loop thread only. Facts: Microsoft's page on creating a referral. */
 #ifndef TANDEM_SYSTEMS_PARTNER_CENTER_CREATE_H
 #define TANDEM_SYSTEMS_PARTNER_CENTER_CREATE_H

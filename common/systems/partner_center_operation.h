@@ -1,8 +1,8 @@
 /* One read or write at Partner Center while it is under way: its state, its requests one at a time, its one answer.
  *
- * Internal to partner_center.c, which begins operations, and to partner_center_read.c, _write.c and _create.c, which know
- * what is asked next. Owns what an operation gathers; the decision is the caller's until on_done. Every operation ends in
- * one answer, which frees it: center_operation_answer() or one of the failures. Loop thread only. */
+ * Internal to partner_center.c, which begins operations, and to partner_center_read.c, _write.c and _create.c, which
+ * know what is asked next. Owns what an operation gathers; the decision is the caller's until on_done. Every
+ * operation ends in one answer, which frees it: center_operation_answer() or one of the failures. Loop thread only. */
 #ifndef TANDEM_SYSTEMS_PARTNER_CENTER_OPERATION_H
 #define TANDEM_SYSTEMS_PARTNER_CENTER_OPERATION_H
 

@@ -185,8 +185,8 @@ int referral_next_query(const json_t *page, const char **ret_query)
 }
 
 /* The paths Partner Center's own connector patches, in the order they are sent; others may be refused (updating a
- * referral), a referral's name among them. status comes last but two: values that can only be set while the deal is open
- * go before its closing. */
+ * referral), a referral's name among them. status comes last but two: values that can only be set while the deal is
+ * open go before its closing. */
 static const char *const PATCH_PATHS[] = {
     "externalReferenceId",
     "campaignId",
@@ -332,14 +332,40 @@ static bool is_same_value(const json_t *present, const json_t *wanted)
            timestamp_parse(wanted_text, true, &wanted_time) && timestamp_compare(present_time, wanted_time) == 0;
 }
 
+/* The service adds members of its own to what is sent, contact preferences for one; it takes no entry from a list. */
+static bool shows_value(const json_t *present, const json_t *wanted)
+{
+    const char *name;
+    json_t *member;
+    size_t i;
+
+    if (present == NULL || json_is_null(present))
+        return json_is_null(wanted);
+    if (json_is_object(wanted) && json_is_object(present)) {
+        json_object_foreach ((json_t *)(uintptr_t)wanted, name, member) {
+            if (!shows_value(json_object_get(present, name), member))
+                return false;
+        }
+        return true;
+    }
+    if (!json_is_array(wanted) || !json_is_array(present))
+        return is_same_value(present, wanted);
+    if (json_array_size(present) != json_array_size(wanted))
+        return false;
+    json_array_foreach (wanted, i, member) {
+        if (!shows_value(json_array_get(present, i), member))
+            return false;
+    }
+    return true;
+}
+
 bool referral_shows(const json_t *referral, const json_t *write)
 {
     const char *path;
     json_t *wanted;
 
     json_object_foreach ((json_t *)(uintptr_t)write, path, wanted) {
-        const json_t *present = json_at(referral, path, true);
-        if (present == NULL ? !json_is_null(wanted) : !is_same_value(present, wanted))
+        if (!shows_value(json_at(referral, path, true), wanted))
             return false;
     }
     return true;

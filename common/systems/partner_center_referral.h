@@ -1,8 +1,8 @@
-/* Partner Center's referrals as data: what an answer means, what a document says, what a creation and a change look like
- * on the wire.
+/* Partner Center's referrals as data: what an answer means, what a document says, what a creation and a change look
+ * like on the wire.
  *
- * Pure: no requests, no clock. Facts: Microsoft's pages on referral resources, creating, updating, listing and response
- * codes of the Referrals API. */
+ * Pure: no requests, no clock. Facts: Microsoft's pages on referral resources, creating, updating, listing and
+ * response codes of the Referrals API. */
 #ifndef TANDEM_SYSTEMS_PARTNER_CENTER_REFERRAL_H
 #define TANDEM_SYSTEMS_PARTNER_CENTER_REFERRAL_H
 
@@ -31,15 +31,15 @@ json_t *referral_own_of(const json_t *referrals, const char *wanted_id, const ch
 /* Microsoft's among them; borrowed, NULL when there is none. */
 json_t *referral_microsofts_of(const json_t *referrals);
 /* The referral of ours that names this CRM record, in either case; of several (duplicates made elsewhere) one that is
- * not closed, and of those the oldest. `organization_id`: ours, NULL: whoever is not Microsoft. Borrowed; NULL when none
- * does. */
+ * not closed, and of those the oldest. `organization_id`: ours, NULL: whoever is not Microsoft. Borrowed; NULL when
+ * none does. */
 json_t *referral_naming(const json_t *referrals, const char *crm_id, const char *organization_id);
 /* False also when it does not say when it was created. */
 bool referral_was_created_before(const json_t *referral, struct timestamp moment);
 
-/* The query of a page's link to the next one. Only this part of the link is of use: its scheme, host and path are not the
- * API's (list of referrals). *ret_query: borrowed, NULL on the last page. -1: there is a link, but it has no query
- * that could be sent. */
+/* The query of a page's link to the next one. Only this part of the link is of use: its scheme, host and path are not
+ * the API's (list of referrals). *ret_query: borrowed, NULL on the last page. -1: there is a link, but it has no
+ * query that could be sent. */
 int referral_next_query(const json_t *page, const char **ret_query) TANDEM_MUST_CHECK;
 
 enum referral_number_form {
@@ -47,9 +47,9 @@ enum referral_number_form {
     REFERRAL_TEXT    /* "10000.5", as the documentation's sample shows deal values */
 };
 
-/* The JSON Patch document of a decision: `replace` operations in the order of the paths Partner Center lists, status and
- * substatus together; a list is replaced as a whole, so that a repeat appends nothing. free(); NULL on failure: a path
- * that cannot be patched (ERROR_POISON "partner_center.path"). */
+/* The JSON Patch document of a decision: `replace` operations in the order of the paths Partner Center lists, status
+ * and substatus together; a list is replaced as a whole, so that a repeat appends nothing. free(); NULL on failure: a
+ * path that cannot be patched (ERROR_POISON "partner_center.path"). */
 char *referral_patch(const json_t *write, enum referral_number_form deal_value_form, size_t *ret_length,
                      struct error *err);
 /* The referral a decision creates: its paths as nested members, without those that are null, and with the members of

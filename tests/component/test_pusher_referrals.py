@@ -1,4 +1,4 @@
-"""tandem-pusher creating referrals: one for one decision, whatever is lost, lags or dies. The answer to a POST may be lost,
+"""tandem-pusher creating referrals: one for one decision, whatever is lost, lags or dies. A POST's answer may be lost,
 and lists show what it made only after a while."""
 
 from __future__ import annotations

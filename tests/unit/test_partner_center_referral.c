@@ -298,7 +298,7 @@ static void test_referral_that_names_a_record(void **state)
     }
 }
 
-/* Of a link to the next page its query is used; one without a query leads nowhere, and that is not the end of the list. */
+/* Of a link to the next page its query is used; one without leads nowhere, and that is not the end of the list. */
 static void test_next_query(void **state)
 {
     (void)state;
@@ -346,7 +346,9 @@ static void test_shows(void **state)
     (void)state;
     static const char referral[] =
         "{\"Status\":\"Closed\",\"details\":{\"dealValue\":\"12500.50\",\"closingDateTime\":\"2026-09-30T00:00:00."
-        "0000000Z\",\"notes\":null},\"team\":[{\"email\":\"a@example.com\"}],\"number\":5}";
+        "0000000Z\",\"notes\":null},\"team\":[{\"email\":\"a@example.com\",\"contactPreference\":{\"locale\":\"en-us\"},"
+        "\"price\":\"1.50\"},"
+        "{\"email\":\"b@example.com\"}],\"number\":5}";
     static const struct {
         const char *write;
         bool shows;
@@ -362,8 +364,12 @@ static void test_shows(void **state)
         {"{\"details.notes\":\"\"}", false},
         {"{\"campaignId\":null}", true},
         {"{\"campaignId\":\"c\"}", false},
-        {"{\"team\":[{\"email\":\"a@example.com\"}]}", true},
+        {"{\"team\":[{\"email\":\"a@example.com\",\"price\":1.5,\"title\":null},{\"email\":\"b@example.com\"}]}", true},
+        {"{\"team\":[{\"email\":\"b@example.com\"},{\"email\":\"a@example.com\"}]}", false},
+        {"{\"team\":[{\"email\":\"a@example.com\"},{\"email\":\"b@example.com\",\"title\":\"CIO\"}]}", false},
+        {"{\"team\":[{\"email\":\"a@example.com\"}]}", false},
         {"{\"team\":[]}", false},
+        {"{\"team\":null}", false},
         {"{\"number\":\"5\"}", false},
         {"{\"status\":\"Closed\",\"details.dealValue\":1}", false},
         {"{}", true},

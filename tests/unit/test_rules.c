@@ -309,6 +309,10 @@ static void test_every_failed_allocation_is_survived(void **state)
         "  - {name: b, partner_center: [e, f], crm: g.h, direction: to-crm, transform: {template: \"{0} [{f}]\"}}\n"
         "  - {name: c, partner_center: i, crm: i, transform: {choice: {labels: {One: 1, Two: 2}}}}\n"
         "  - {name: d, partner_center: j, crm: j, transform: [{date: {zone: UTC}}]}\n"
+        "  - {name: e, partner_center: \"k[]{id,type}\", crm: \"rows[]{n, p.q}\", direction: to-partner-center,\n"
+        "     when: {\"rows[]{n,p.q}\": present},\n"
+        "     transform: [{unique: n}, {list: {members: {id: p.q}, with: {type: X}, needs: [id]}}]}\n"
+        "  - {name: f, partner_center: \"l[]{id,type}\", crm: [m@label, \"n\"], transform: {tag: [A, B]}}\n"
         "lookups: {g: {entity: account, match: [h]}}\n"
         "tables: {t: {rows: [{partner_center: [x, y], crm: [1, 2]}, {partner_center: leave, crm: [1, 3]}]}}\n";
     bool has_failed = true;
@@ -486,6 +490,88 @@ static void test_conditions_hold(void **state)
     assert_false(hold(NULL, "{}", false));
 }
 
+/* The word `present` stands for any value that says something; in quotes it is a text. */
+static void test_conditions_of_presence(void **state)
+{
+    (void)state;
+    struct rules *rules = load_good(
+        HEAD "select: {crm: {help@label: present, \"rows[]{id, price}\": [present, null], word: \"present\"}}\n"
+             "fields:\n"
+             "  - {name: a, partner_center: a, crm: b, when: {b: present, a: [present, null]}}\n");
+    json_t *select = rules->select[SIDE_CRM];
+    json_t *values = parse("{\"help@label\": \"Quotes\", \"rows[]{id,price}\": [{\"id\": 1}], \"word\": \"Present\"}");
+    assert_true(rules_hold(select, values, true));
+    assert_int_equal(json_object_set_new(values, "rows[]{id,price}", json_array()), 0);
+    assert_false(rules_hold(select, values, true));
+    assert_int_equal(json_object_set_new(values, "rows[]{id,price}", json_null()), 0);
+    assert_true(rules_hold(select, values, true));
+    assert_int_equal(json_object_set_new(values, "help@label", json_string("")), 0);
+    assert_false(rules_hold(select, values, true));
+    assert_int_equal(json_object_set_new(values, "help@label", json_false()), 0);
+    assert_false(rules_hold(select, values, true));
+    json_decref(values);
+    assert_maps(rules, "a", SIDE_PARTNER_CENTER, "0", "0");
+    assert_maps(rules, "a", SIDE_PARTNER_CENTER, "\"\"", NULL);
+    assert_maps(rules, "a", SIDE_PARTNER_CENTER, "false", NULL);
+    assert_maps(rules, "a", SIDE_CRM, "\"x\"", "\"x\"");
+    rules_free(rules);
+}
+
+/* What is written names the path without its members, in the order in which it would be read. */
+static void test_lists_are_mapped_and_spread(void **state)
+{
+    (void)state;
+    struct rules *rules =
+        load_good(HEAD "fields:\n"
+                       "  - name: solutions\n"
+                       "    partner_center: details.solutions[]{id, price, type}\n"
+                       "    crm: rows[]{price, product.number}\n"
+                       "    direction: to-partner-center\n"
+                       "    transform: {list: {members: {id: product.number, price: price}, with: {type: Name}}}\n"
+                       "  - {name: help, partner_center: help, crm: help@label}\n");
+    const struct rule_field *solutions = field_of(rules, "solutions");
+    json_t *write = json_object();
+    json_t *label = json_string("Quotes"), *list = parse("[{\"id\": \"b\"}, {\"id\": \"a\", \"price\": 2}]");
+    assert_string_equal(solutions->paths[SIDE_CRM][0], "rows[]{price,product.number}");
+    assert_maps(rules, "solutions", SIDE_PARTNER_CENTER,
+                "[{\"product.number\": \"b\", \"price\": 1}, {\"product.number\": \"a\"}]",
+                "[{\"id\": \"a\", \"type\": \"Name\"}, {\"id\": \"b\", \"price\": 1, \"type\": \"Name\"}]");
+    assert_int_equal(rule_field_spread(solutions, SIDE_PARTNER_CENTER, list, write), 0);
+    assert_int_equal(rule_field_spread(field_of(rules, "help"), SIDE_CRM, label, write), 0);
+    assert_json(write, "{\"details.solutions\": [{\"id\": \"b\"}, {\"id\": \"a\", \"price\": 2}],"
+                       " \"help@label\": \"Quotes\"}");
+    json_decref(list);
+    json_decref(label);
+    rules_free(rules);
+}
+
+/* Whoever reads the CRM is told flat columns, each once. */
+static void test_columns_are_flat(void **state)
+{
+    (void)state;
+    static const char *const wanted[] = {
+        "contact.email", "contact.name",        "help@label",   "msft_id",
+        "msft_sync",     "rows[].product.name", "rows[].price", "rows[].product.number"};
+    struct rules *rules =
+        load_good(HEAD "fields:\n"
+                       "  - {name: a, partner_center: a, crm: help@label}\n"
+                       "  - {name: b, partner_center: \"b[]{id}\", crm: \"rows[]{price,product.number}\",\n"
+                       "     direction: to-partner-center, transform: {list: {members: {id: price}}}}\n"
+                       "  - {name: c, partner_center: \"c[]{id}\", crm: \"rows[]{price,product.name}\",\n"
+                       "     direction: to-partner-center, transform: {list: {members: {id: price}}}}\n"
+                       "  - {name: d, partner_center: d, crm: \"contact{name,email}\", direction: to-partner-center}\n"
+                       "  - {name: e, partner_center: e, crm: contact.email, direction: to-partner-center}\n");
+    assert_int_equal(rules->column_count, ARRAY_LENGTH(wanted));
+    for (size_t i = 0; i < rules->column_count; i++) {
+        size_t found = 0;
+        for (size_t k = 0; k < ARRAY_LENGTH(wanted); k++)
+            found += strcmp(wanted[k], rules->columns[i].name) == 0;
+        if (found != 1)
+            fail_msg("%s", rules->columns[i].name);
+    }
+    rules_free(rules);
+}
+
 /* Microsoft's own referral is read under a name of its own. */
 static void test_paths_of_microsoft(void **state)
 {
@@ -644,6 +730,9 @@ int main(void)
         cmocka_unit_test(test_conditions_of_a_field),
         cmocka_unit_test(test_values_are_spread),
         cmocka_unit_test(test_conditions_hold),
+        cmocka_unit_test(test_conditions_of_presence),
+        cmocka_unit_test(test_lists_are_mapped_and_spread),
+        cmocka_unit_test(test_columns_are_flat),
         cmocka_unit_test(test_paths_of_microsoft),
         cmocka_unit_test(test_default_rules_create_an_opportunity),
         cmocka_unit_test(test_default_rules_update_the_opportunity),

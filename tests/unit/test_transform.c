@@ -34,10 +34,14 @@ static json_t *read_value(const struct yaml_node *node)
 {
     if (node->kind == YAML_SCALAR)
         return value_from_yaml(node);
-    json_t *list = json_array();
-    for (size_t i = 0; i < node->count; i++)
-        assert_int_equal(json_array_append_new(list, value_from_yaml(node->items[i])), 0);
-    return list;
+    json_t *made = node->kind == YAML_SEQUENCE ? json_array() : json_object();
+    for (size_t i = 0; i < node->count; i++) {
+        json_t *item = read_value(node->items[i]);
+        assert_int_equal(node->kind == YAML_SEQUENCE ? json_array_append_new(made, item)
+                                                     : json_object_set_new(made, node->keys[i]->text, item),
+                         0);
+    }
+    return made;
 }
 
 struct group {
@@ -46,6 +50,7 @@ struct group {
     size_t table_count;
     char *paths[SIDE_COUNT][PATHS_MAX];
     size_t path_count[SIDE_COUNT];
+    bool has_paths[SIDE_COUNT];
     struct transform *chains[SIDE_COUNT];
 };
 
@@ -57,6 +62,7 @@ static void read_paths(const struct yaml_node *node, struct group *group, enum s
     if (node == NULL)
         return;
     group->path_count[side] = node->count;
+    group->has_paths[side] = true;
     for (size_t i = 0; i < node->count; i++)
         group->paths[side][i] = node->items[i]->text;
 }
@@ -72,6 +78,7 @@ static void read_chain(const struct yaml_node *node, const char *key, struct gro
                                           .is_inverse = is_inverse,
                                           .source_paths = group->paths[source],
                                           .source_count = group->path_count[source],
+                                          .target_paths = group->has_paths[target] ? group->paths[target] : NULL,
                                           .target_count = group->path_count[target]};
     const struct yaml_node *chain = yaml_get(node, key);
     if (chain != NULL && transform_load(&setup, chain, &group->chains[target]) < 0)
@@ -179,10 +186,57 @@ static void test_list_is_complete(void **state)
         if (i > 0)
             assert_true(strcmp(TRANSFORM_TYPES[i - 1].name, type->name) < 0);
         assert_non_null(type->help);
+        assert_non_null(type->example);
         assert_true(type->accepts != 0);
         assert_int_equal(type->inverse == INVERSE_OWN, type->inverse_help != NULL);
         for (const struct argument *argument = type->arguments; argument->name != NULL; argument++)
             assert_non_null(argument->help);
+    }
+}
+
+/* Every example of the documentation is one that loads, in a field it suits. */
+static void test_examples_load(void **state)
+{
+    (void)state;
+    static char several[][8] = {"a", "b"}, rows[] = "rows[]{msft_solutionid.msft_solutionidentifier,msft_price}",
+                people[] = "people[]{internalemailaddress}", single[] = "a";
+    char *const two_paths[] = {several[0], several[1]}, *const row_paths[] = {rows}, *const people_paths[] = {people},
+                *const one_path[] = {single};
+    static const char tables[] = "deal_stages: {rows: [{partner_center: New, crm: 1}]}";
+
+    for (size_t i = 0; i < TRANSFORM_TYPE_COUNT; i++) {
+        const struct transform_type *type = &TRANSFORM_TYPES[i];
+        struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+        struct yaml_node *table_node =
+            yaml_parse(&diagnostics, diagnostics_add_source(&diagnostics, "tables", tables, strlen(tables)));
+        assert_non_null(type->example);
+        struct yaml_node *node = yaml_parse(
+            &diagnostics, diagnostics_add_source(&diagnostics, type->name, type->example, strlen(type->example)));
+        assert_non_null(node);
+        assert_non_null(strstr(type->example, type->name));
+        struct table table;
+        assert_int_equal(table_load(&diagnostics, table_node->keys[0], table_node->items[0], &table), 0);
+        const bool takes_several = strcmp(type->name, "template") == 0 || strcmp(type->name, "first") == 0 ||
+                                   strcmp(type->name, "concat") == 0 || strcmp(type->name, "pick") == 0 ||
+                                   strcmp(type->name, "tag") == 0;
+        struct transform_setup setup = {.diagnostics = &diagnostics,
+                                        .tables = &table,
+                                        .table_count = 1,
+                                        .target = SIDE_PARTNER_CENTER,
+                                        .source_paths = takes_several                       ? two_paths
+                                                        : strcmp(type->name, "list") == 0   ? row_paths
+                                                        : strcmp(type->name, "unique") == 0 ? people_paths
+                                                                                            : one_path,
+                                        .source_count = takes_several ? 2 : 1,
+                                        .target_count = 1};
+        struct transform *chain = NULL;
+        if (transform_load(&setup, node, &chain) < 0)
+            fail_msg("%s", diagnostics_message(&diagnostics, 0, NULL));
+        transform_free(chain);
+        table_done(&table);
+        yaml_node_free(node);
+        yaml_node_free(table_node);
+        diagnostics_done(&diagnostics);
     }
 }
 
@@ -209,6 +263,7 @@ int main(void)
         cmocka_unit_test(test_every_transform_by_its_cases),
         cmocka_unit_test(test_chains),
         cmocka_unit_test(test_list_is_complete),
+        cmocka_unit_test(test_examples_load),
         cmocka_unit_test(test_value_given_is_not_changed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
