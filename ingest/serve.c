@@ -11,6 +11,7 @@
 #include "common/messages/notification.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
+#include "ingest/refusals.h"
 #include "ingest/secrets.h"
 #include "ingest/server.h"
 #include "ingest/webhook_dynamics.h"
@@ -18,6 +19,7 @@
 
 enum {
     RETRY_AFTER_S = 1,
+    NOT_AUTHENTIC = 401,
     QUERY_SECRET_SIZE = 512,
     KIB = 1024,
     SECOND_MS = 1000,
@@ -96,6 +98,9 @@ const struct config_key SERVE_KEYS[] = {
         .help = "Most requests under way; further ones are answered 503."),
     KEY(requests_per_second, CONFIG_INTEGER, .default_text = "0", .min = 0, .max = 1000000,
         .help = "Requests a second beyond which they are answered 429; 0 for no such quota."),
+    KEY_AS("refusals_interval", refusals_interval_ms, CONFIG_DURATION, .default_text = "30s", .min = 100,
+           .max = 3600 * SECOND_MS,
+           .help = "Of refused requests one of each kind is logged at once, further ones as a number this often."),
 };
 const size_t SERVE_KEY_COUNT = ARRAY_LENGTH(SERVE_KEYS);
 
@@ -108,6 +113,8 @@ struct serve {
     struct producer *producer; /* NULL when it is gone: everything is answered 503 */
     struct certificates *certificates;
     struct server *server;
+    struct refusals refusals;
+    struct loop_timer *refusals_timer; /* set while there are any */
     char *notifications;
     char *dead_letters;
     int64_t quota; /* requests left, in 1/1000 */
@@ -167,6 +174,34 @@ void serve_settings_validate(const struct config_section *section, const struct 
     if (settings->dynamics_365_organization_id != NULL &&
         !uuid_is_valid(settings->dynamics_365_organization_id, strlen(settings->dynamics_365_organization_id)))
         diagnostics_error(diagnostics, nowhere, "%s.dynamics_365_organization_id: no UUID", section->name);
+}
+
+/* --- What is refused --- */
+
+static void tell_repeats(void *arg, const struct refusal_kind *kind, uint64_t repeats)
+{
+    const struct serve *serve = arg;
+
+    log_warning("serve.refused_again", LOG_TEXT("route", kind->route), LOG_INTEGER("status", kind->status),
+                LOG_TEXT("code", kind->code), LOG_TEXT("detail", kind->detail), LOG_INTEGER("count", repeats),
+                LOG_INTEGER("within_ms", serve->settings->refusals_interval_ms));
+}
+
+static void close_refusals(void *arg)
+{
+    struct serve *serve = arg;
+
+    refusals_close(&serve->refusals, tell_repeats, serve);
+}
+
+static void note_refusal(struct serve *serve, const char *request_id, const struct refusal_kind *kind)
+{
+    if (!loop_timer_is_set(serve->refusals_timer))
+        loop_timer_set(serve->refusals_timer, serve->settings->refusals_interval_ms);
+    if (refusals_note(&serve->refusals, kind))
+        log_warning("serve.refused", LOG_TEXT("request_id", request_id), LOG_TEXT("route", kind->route),
+                    LOG_INTEGER("status", kind->status), LOG_TEXT("code", kind->code),
+                    LOG_TEXT("detail", kind->detail));
 }
 
 /* --- Answers --- */
@@ -306,10 +341,12 @@ static void act_on(struct job *job, struct webhook_result *result)
 
 static void refuse(struct job *job, const char *code, const char *reason, const char *detail)
 {
-    metric_count(job->serve->failures, route_names[job->route], reason, NULL, NULL);
-    log_warning("serve.not_authentic", LOG_TEXT("request_id", exchange_request_id(job->exchange)),
-                LOG_TEXT("route", route_names[job->route]), LOG_TEXT("reason", reason), LOG_TEXT("detail", detail));
-    finish(job, &(struct answer){.status = 401, .code = code});
+    const struct refusal_kind kind = {
+        .route = route_names[job->route], .status = NOT_AUTHENTIC, .code = code, .detail = detail};
+
+    metric_count(job->serve->failures, kind.route, reason, NULL, NULL);
+    note_refusal(job->serve, exchange_request_id(job->exchange), &kind);
+    finish(job, &(struct answer){.status = NOT_AUTHENTIC, .code = code});
 }
 
 static void on_verdict(void *arg, enum signature_verdict verdict, const char *detail, size_t offset)
@@ -469,16 +506,20 @@ static void on_request(void *arg, struct exchange *exchange)
 
 static void on_finished(void *arg, const struct exchange_summary *summary)
 {
-    const struct serve *serve = arg;
+    struct serve *serve = arg;
     const char *route = route_names[route_of(serve, summary->path)];
     char *status = text_format("%d", summary->status);
 
     metric_count(serve->requests, route, status == NULL ? "other" : status, NULL, NULL);
     free(status);
     metric_observe_us(metrics_series(serve->durations, (const char *const[]){route, NULL}), summary->duration_us);
-    log_info("serve.answered", LOG_TEXT("request_id", summary->request_id), LOG_TEXT("route", route),
-             LOG_INTEGER("status", summary->status), LOG_TEXT("code", summary->code),
-             LOG_INTEGER("duration_us", summary->duration_us));
+    if (summary->status >= 200 && summary->status < 300)
+        log_info("serve.answered", LOG_TEXT("request_id", summary->request_id), LOG_TEXT("route", route),
+                 LOG_INTEGER("status", summary->status), LOG_TEXT("code", summary->code),
+                 LOG_INTEGER("duration_us", summary->duration_us));
+    else if (summary->status != NOT_AUTHENTIC) /* those are noted with their reason */
+        note_refusal(serve, summary->request_id,
+                     &(struct refusal_kind){.route = route, .status = summary->status, .code = summary->code});
 }
 
 static void on_connections(void *arg, size_t count)
@@ -543,9 +584,10 @@ static int start(struct serve *serve, const struct certificates_settings *certif
     };
     const struct server_settings settings = server_settings_of(serve->settings);
 
+    serve->refusals_timer = loop_timer_new(serve->loop, close_refusals, serve);
     serve->notifications = kafka_topic_name(kafka, TOPIC_NOTIFICATIONS);
     serve->dead_letters = kafka_topic_name(kafka, TOPIC_DEAD_LETTERS);
-    if (serve->notifications == NULL || serve->dead_letters == NULL)
+    if (serve->refusals_timer == NULL || serve->notifications == NULL || serve->dead_letters == NULL)
         return error_no_memory(err);
     if (serve->settings->partner_center &&
         certificates_new(serve->loop, certificates_settings, &serve->certificates, err) < 0)
@@ -586,6 +628,8 @@ void serve_free(struct serve *serve)
     serve->producer = NULL;
     certificates_free(serve->certificates);
     server_free(serve->server);
+    close_refusals(serve);
+    loop_timer_free(serve->refusals_timer);
     free(serve->notifications);
     free(serve->dead_letters);
     free(serve);

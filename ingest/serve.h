@@ -1,11 +1,11 @@
 /* Role *serve*: takes webhooks and answers each one only when the broker has it.
  *
- *   head: host, path, method, type, quota  ->  body  ->  signature or secret  ->  JSON and schema  ->  Kafka  -> 
- * answer
+ *   head: host, path, method, type, quota -> body -> signature or secret -> JSON and schema -> Kafka -> answer
  *
  * A request is answered 2xx only from the delivery report of its message. What is authentic but no notification goes to
- * `dead-letters` before it is answered; what is not authentic leaves a counter and a log line. Nothing is parsed as
- * JSON before it is authentic. Answers hold a code and the request's id, never anything of the input.
+ * `dead-letters` before it is answered; what is not authentic leaves a counter and its part in a log line (refusals.h).
+ * Nothing is parsed as JSON before it is authentic. Answers hold a code and the request's id, never anything of the
+ * input.
  * Loop thread only. */
 #ifndef TANDEM_INGEST_SERVE_H
 #define TANDEM_INGEST_SERVE_H
@@ -57,6 +57,7 @@ struct serve_settings {
     int64_t connections_per_address_max;
     int64_t requests_max;
     int64_t requests_per_second; /* 0: no quota */
+    int64_t refusals_interval_ms;
 };
 extern const struct config_key SERVE_KEYS[];
 extern const size_t SERVE_KEY_COUNT;

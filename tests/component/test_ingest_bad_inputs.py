@@ -7,6 +7,7 @@ A row starts from a good, signed request about a referral of its own, {id}, and 
     method, path, version               of the request line
     set, add    headers by name (null leaves one out); further header lines as they stand
     event       members of the event; `remove`: members that are left out
+    event texts of the form "@1.10"     numbers, written like that
     body, body_hex                      the body in place of an event
     signature   one of SIGNATURES, by its name there
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -105,6 +107,8 @@ SIGNATURES: dict[str, Callable[[World, bytes, Headers], None]] = {
         lambda world, body: f"Signature {world.other.sign(body)}, Signature {world.signer.sign(body)}"
     ),
     "many": _with(lambda world, body: "Signature " + ",".join(["QUJD"] * 1000) + "," + world.signer.sign(body)),
+    "fifth right": _with(lambda world, body: "Signature " + ",".join(["QUJD"] * 4) + "," + world.signer.sign(body)),
+    "sixth right": _with(lambda world, body: "Signature " + ",".join(["QUJD"] * 5) + "," + world.signer.sign(body)),
     "alternate": _alternate,
     "twice": _twice,
 }
@@ -128,7 +132,9 @@ def body_of(row: dict[str, Any], identifier: str) -> bytes:
     for name, value in row.get("event", {}).items():
         is_text = isinstance(value, str) or isinstance(value, dict) and "repeat" in value
         members[name] = text_of(value, identifier) if is_text else value
-    return compact({name: value for name, value in members.items() if name not in row.get("remove", [])})
+    body = compact({name: value for name, value in members.items() if name not in row.get("remove", [])})
+    # A number as it is to be written: Python would write another.
+    return re.sub(rb'"@([0-9.e+-]+)"', rb"\1", body)
 
 
 def request_of(row: dict[str, Any], world: World, body: bytes, identifier: str) -> bytes:

@@ -244,7 +244,7 @@ def test_cut_body_leaves_no_trace(start: Start, signer: Signer, topics: Topics) 
         connection.send(signed_request(signer, new_event())[:-1])
         connection.half_close()
         assert connection.is_closed()
-    receiver.wait_for("serve.answered", code="incomplete", status=0)
+    receiver.wait_for("serve.refused", code="incomplete", status=0)
     assert not notifications(topics)
 
 
@@ -497,6 +497,46 @@ def test_private_addresses_are_not_asked(start: Start, host: CertificateHost, si
     assert not host.requests
 
 
+def test_name_of_a_private_address_is_not_asked(start: Start, host: CertificateHost, signer: Signer) -> None:
+    host.documents["good.cer"] = signer.der
+    named = host.base.replace("127.0.0.1", "localhost")
+    receiver = start({**host.signature, "certificate_urls": [named], "allow_private_addresses": False})
+    assert post_from(receiver, signer, named + "good.cer") == 401
+    assert not host.requests
+    allowing = start({**host.signature, "certificate_urls": [named]})
+    assert post_from(allowing, signer, named + "good.cer") == 202, "only its address was in the way"
+
+
+def test_urls_that_are_not_allowed_cause_no_connection(start: Start, signer: Signer) -> None:
+    allowed = "https://3psostorageacct.blob.core.windows.net"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        # Nothing but the list of URLs is in the way.
+        receiver = start({"allow_private_addresses": True, "downloads_per_minute": 100})
+        for url in (
+            f"http://127.0.0.1:{port}/cert/a.cer",
+            f"https://127.0.0.1:{port}/cert/a.cer",
+            f"ftp://127.0.0.1:{port}/cert/a.cer",
+            f"gopher://127.0.0.1:{port}/cert/a.cer",
+            f"file://127.0.0.1:{port}/cert/a.cer",
+            f"https://localhost:{port}/cert/a.cer",
+            f"https://2130706433:{port}/cert/a.cer",
+            f"https://0177.0.0.1:{port}/cert/a.cer",
+            f"https://0x7f.1:{port}/cert/a.cer",
+            f"https://0:{port}/cert/a.cer",
+            f"https://[::1]:{port}/cert/a.cer",
+            f"https://[::ffff:127.0.0.1]:{port}/cert/a.cer",
+            f"{allowed}@127.0.0.1:{port}/cert/a.cer",
+            f"{allowed}\\@127.0.0.1:{port}/cert/a.cer",
+            f"{allowed}:{port}/cert/a.cer",
+        ):
+            assert post_from(receiver, signer, url) == 401, url
+        assert len(receiver.events("serve.certificate_unavailable")) == 0
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
 def test_unacceptable_certificates_are_refused(
     start: Start, host: CertificateHost, signing: SigningAuthority, signer: Signer
 ) -> None:
@@ -510,12 +550,13 @@ def test_unacceptable_certificates_are_refused(
         "stranger": stranger.issue(),
         "lookalike": lookalike.issue(),
         "authority": Signer(signing.key, signing.certificate),
+        "self-signed": Signer(stranger.key, stranger.certificate),
     }
     receiver = start(host.signature)
     for name, each in signers.items():
         host.documents[name] = each.der
         assert post_from(receiver, each, host.base + name) == 401, name
-        assert receiver.events("serve.not_authentic"), name
+        assert receiver.events("serve.refused", status=401), name
     host.documents["good"] = signer.der
     assert post_from(receiver, signer, host.base + "good") == 202
 

@@ -1,17 +1,109 @@
-"""The same field changed on both sides at once: settled by the field's policy, both values kept in the audit."""
+"""The same field changed on both sides at once: settled by the field's policy, both values kept."""
 
 from __future__ import annotations
 
+import json
+import math
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from support.deals import DEADLINE, Deals
+from support.stack import RULES, Stack
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.asan
 
-def conflicts_of(deals: Deals, referral: str) -> list[tuple[Any, ...]]:
-    return deals.stack.audit(
-        "SELECT field, partner_center, crm, policy, winner FROM conflicts WHERE deal_key = %s ORDER BY created_at", referral
-    )
+# The mapper is started below, with rules of this file's own.
+PROCESSES = {"mapper": 0}
+POLICIES = {"deal_value": "partner-center", "notes": "crm", "closing_date": "latest", "currency": "manual"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def mapper(stack: Stack) -> None:
+    rules = RULES.read_text()
+    for field, policy in POLICIES.items():
+        # Within the field's own lines, which end at the first empty one.
+        rules, count = re.subn(rf"(- name: {field}\n(?:.+\n)*? +conflict: ).*", rf"\g<1>{policy}", rules)
+        assert count == 1, f"field {field} has no policy to be changed"
+    path = stack.folder / "rules.yaml"
+    path.write_text(rules)
+    stack.start_program("mapper", "mapper-1", mapper={"rules": str(path)}).wait_for("program.ready")
+
+
+class Conflict:
+    """A linked deal that is then edited on both sides before Tandem hears of either edit."""
+
+    def __init__(self, deals: Deals) -> None:
+        self.deals = deals
+        self.referral = deals.new("private", details={"currency": "EUR"})
+        row = deals.opportunity(self.referral)
+        assert row is not None
+        self.opportunity = str(row["opportunityid"])
+        self.crm_position = deals.position()
+        self.partner_center_position = int(deals.partner_center.admin("GET", "/_sim/journal")["next"])
+
+    @contextmanager
+    def unheard(self) -> Iterator[None]:
+        """Both systems' webhooks wait until the end of the block."""
+        simulators = (self.deals.partner_center, self.deals.dynamics_365)
+        for simulator in simulators:
+            simulator.delivery_policy(paused=True)
+        try:
+            yield
+        finally:
+            for simulator in simulators:
+                simulator.delivery_policy(paused=False)
+
+    def in_partner_center(self, **details: Any) -> None:
+        self.deals.partner_center.edit_referral(self.referral, details=details)
+
+    def in_the_crm(self, **columns: Any) -> None:
+        self.deals.dynamics_365.edit_row("opportunities", self.opportunity, **columns)
+
+    def details(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.deals.referral(self.referral)["details"]
+        return found
+
+    def row(self) -> dict[str, Any]:
+        found = self.deals.opportunity(self.referral)
+        assert found is not None
+        return found
+
+    def audited(self) -> list[tuple[Any, ...]]:
+        return self.deals.stack.audit(
+            "SELECT field, partner_center, crm, policy, winner FROM conflicts WHERE deal_key = %s AND result = 'applied'",
+            self.referral,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """The deal as the mapper keeps it."""
+        records = [each for each in self.deals.stack.topics.read("deals") if each.key == self.referral.encode()]
+        found: dict[str, Any] = json.loads(records[-1].value or b"null")
+        return found
+
+    def taken_by_the_crm(self) -> list[dict[str, Any]]:
+        """Bodies of the changes the CRM has carried out; not those it refused for their version."""
+        entries = self.deals.dynamics_365.journal(self.crm_position, "PATCH", f"opportunities({self.opportunity})")
+        return [json.loads(each["body"]) for each in entries if each["status"] < 300]
+
+    def taken_by_partner_center(self) -> list[str]:
+        entries = self.deals.partner_center.journal(self.partner_center_position, path=self.referral)
+        return [each["body"] for each in entries if each["method"] != "GET" and each["status"] < 300]
+
+
+@pytest.fixture
+def conflict(deals: Deals) -> Conflict:
+    return Conflict(deals)
+
+
+def wait_for_the_next_second() -> None:
+    """The CRM tells the time of a change in whole seconds: what comes after this is later in both systems' words."""
+    after = math.floor(time.time()) + 1
+    wait_until(lambda: time.time() >= after, 5, "the second is over")
 
 
 def test_late_knowledge_of_a_sellers_edit_is_a_412_and_merged_at_once(deals: Deals) -> None:
@@ -39,24 +131,78 @@ def test_late_knowledge_of_a_sellers_edit_is_a_412_and_merged_at_once(deals: Dea
         deals.dynamics_365.delivery_policy(paused=False)
 
 
-def test_policy_partner_center_wins_the_visible_conflict(deals: Deals) -> None:
-    referral = deals.new("private")
-    row = deals.opportunity(referral)
-    assert row is not None
-    deals.dynamics_365.delivery_policy(paused=True)
-    try:
-        # visibility: the policy is Partner Center's, the default
-        deals.dynamics_365.edit_row("opportunities", row["opportunityid"], estimatedclosedate="2032-02-02")
-        deals.partner_center.edit_referral(referral, details={"closingDateTime": "2033-03-03T00:00:00Z"})
+def test_policy_partner_center_wins_over_a_later_edit_of_the_crm(conflict: Conflict) -> None:
+    with conflict.unheard():
+        conflict.in_partner_center(dealValue=1111)
+        wait_for_the_next_second()
+        conflict.in_the_crm(estimatedvalue=2222)
+    wait_until(conflict.audited, DEADLINE, "the conflict is settled")
+    conflict.deals.wait_quiet(conflict.referral)
+    assert float(conflict.row()["estimatedvalue"]) == 1111
+    assert float(conflict.details()["dealValue"]) == 1111
+    assert conflict.audited() == [("deal_value", 1111, 2222, "partner-center", "partner-center")]
 
-        def is_settled() -> bool:
-            now, ours = deals.opportunity(referral), deals.referral(referral)
-            assert now is not None
-            return bool(now["estimatedclosedate"] == ours["details"]["closingDateTime"][:10] and conflicts_of(deals, referral))
 
-        wait_until(is_settled, DEADLINE, "both sides show one of the two dates")
-        [(field, center, crm, policy, winner)] = conflicts_of(deals, referral)
-        assert (field, center, crm, policy) == ("closing_date", "2033-03-03T00:00:00Z", "2032-02-02", "latest")
-        assert winner in ("partner-center", "crm")
-    finally:
-        deals.dynamics_365.delivery_policy(paused=False)
+def test_policy_crm_wins_over_a_later_edit_of_partner_center(conflict: Conflict) -> None:
+    with conflict.unheard():
+        conflict.in_the_crm(description="The seller's words")
+        wait_for_the_next_second()
+        conflict.in_partner_center(notes="The portal's words")
+    wait_until(conflict.audited, DEADLINE, "the conflict is settled")
+    conflict.deals.wait_quiet(conflict.referral)
+    assert conflict.details()["notes"] == "The seller's words"
+    assert conflict.row()["description"] == "The seller's words"
+    assert conflict.audited() == [("notes", "The portal's words", "The seller's words", "crm", "crm")]
+
+
+@pytest.mark.parametrize("later", ["partner-center", "crm"])
+def test_policy_latest_takes_the_later_edit(conflict: Conflict, later: str) -> None:
+    edits = [
+        lambda: conflict.in_partner_center(closingDateTime="2033-03-03T00:00:00Z"),
+        lambda: conflict.in_the_crm(estimatedclosedate="2032-02-02"),
+    ]
+    with conflict.unheard():
+        for edit in edits if later == "crm" else reversed(edits):
+            edit()
+            wait_for_the_next_second()
+    wait_until(conflict.audited, DEADLINE, "the conflict is settled")
+    conflict.deals.wait_quiet(conflict.referral)
+    date = "2032-02-02" if later == "crm" else "2033-03-03"
+    assert conflict.row()["estimatedclosedate"] == date
+    assert conflict.details()["closingDateTime"][:10] == date
+    assert conflict.audited() == [("closing_date", "2033-03-03T00:00:00Z", "2032-02-02", "latest", later)]
+
+
+def test_policy_manual_keeps_both_values_and_lets_other_fields_flow(conflict: Conflict) -> None:
+    currencies = {each["isocurrencycode"]: each["transactioncurrencyid"] for each in currency_rows(conflict.deals)}
+
+    def currency_of_the_crm() -> str:
+        bound = conflict.row()["_transactioncurrencyid_value"]
+        return next(code for code, identifier in currencies.items() if identifier == bound)
+
+    with conflict.unheard():
+        conflict.in_the_crm(**{"transactioncurrencyid@odata.bind": f"/transactioncurrencies({currencies['USD']})"})
+        conflict.in_partner_center(currency="GBP", dealValue=3333)
+    wait_until(lambda: float(conflict.row()["estimatedvalue"]) == 3333, DEADLINE, "the deal value flows to the CRM")
+    conflict.in_the_crm(description="Written while the currency waits")
+    wait_until(
+        lambda: conflict.details()["notes"] == "Written while the currency waits", DEADLINE, "notes flow to Partner Center"
+    )
+    conflict.deals.wait_quiet(conflict.referral)
+
+    assert (conflict.details()["currency"], currency_of_the_crm()) == ("GBP", "USD")
+    assert conflict.state()["parked"] == {"currency": {"partner_center": "GBP", "crm": "USD"}}
+    to_crm, to_partner_center = conflict.taken_by_the_crm(), conflict.taken_by_partner_center()
+    assert to_crm and not any("transactioncurrencyid@odata.bind" in each for each in to_crm)
+    assert to_partner_center and not any("USD" in each for each in to_partner_center)
+    assert not [each for each in conflict.audited() if each[4] in ("partner-center", "crm")]
+
+    # A person settles it: both sides then say the same.
+    conflict.in_partner_center(currency="USD")
+    wait_until(lambda: conflict.state()["parked"] == {}, DEADLINE, "nothing is parked any more")
+
+
+def currency_rows(deals: Deals) -> list[dict[str, Any]]:
+    rows = deals.dynamics_365.rows("transactioncurrencies")
+    found: list[dict[str, Any]] = rows["value"] if isinstance(rows, dict) else rows
+    return found

@@ -6,6 +6,8 @@ import pytest
 from support.deals import Deals
 from support.schemas import check_topic
 
+pytestmark = pytest.mark.asan
+
 IN_PROGRESS, ON_HOLD = 1, 2
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import secrets
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +79,10 @@ class Stack:
         return self
 
     def __exit__(self, exception_type: type[BaseException] | None, *exception: object) -> None:
-        for program in reversed(self.programs):
-            program.__exit__(exception_type, *exception)
+        # Each of them, also when a sanitizer has found something in one.
+        with ExitStack() as ends:
+            for program in self.programs:
+                ends.callback(program.__exit__, exception_type, *exception)
 
     # configuration
 
