@@ -4,12 +4,24 @@
 
 #include "common/base/attributes.h"
 
-#define DEFAULT_COLUMNS                                                                                 \
-    "[name, description, estimatedvalue, estimatedclosedate, msft_microsoftpartnercenterreferralsync, " \
-    "msft_microsoftpartnercenterreferralidentifier, msft_microsoftpartnercenterreferrallink, "          \
-    "msft_microsoftpartnercenterreferralprogram, msft_microsoftpartnercenterhelp, "                     \
-    "msft_microsoftpartnercenterreferralvisible, msft_microsoftcrmidentifier, "                         \
-    "msft_microsoftpartnercenterreferralsyncaudit, transactioncurrencyid.isocurrencycode]"
+/* What deploy/rules/dynamics-365.yaml reads; the names of the solutions' table are unconfirmed. */
+#define DEFAULT_COLUMNS                                                                                      \
+    "[name, description, estimatedvalue, estimatedclosedate, isrevenuesystemcalculated, "                    \
+    "transactioncurrencyid.isocurrencycode, customerid_account.name, customerid_account.address1_line1, "    \
+    "customerid_account.address1_line2, customerid_account.address1_city, "                                  \
+    "customerid_account.address1_stateorprovince, customerid_account.address1_postalcode, "                  \
+    "customerid_account.address1_country, parentcontactid.firstname, parentcontactid.lastname, "             \
+    "parentcontactid.emailaddress1, parentcontactid.telephone1, owninguser.firstname, owninguser.lastname, " \
+    "owninguser.internalemailaddress, owninguser.address1_telephone1, "                                      \
+    "'msft_opportunity_msft_microsoftsolution[].msft_price', "                                                 \
+    "'msft_opportunity_msft_microsoftsolution[].msft_quantity', "                                              \
+    "'msft_opportunity_msft_microsoftsolution[].msft_solutionid.msft_name', "                                  \
+    "'msft_opportunity_msft_microsoftsolution[].msft_solutionid.msft_solutionidentifier', "                    \
+    "msft_microsoftpartnercenterreferralsync, msft_microsoftpartnercenterreferralidentifier, "               \
+    "msft_microsoftpartnercenterreferrallink, msft_microsoftpartnercenterreferralprogram, "                  \
+    "msft_microsoftpartnercenterhelp@label, msft_customerpurchaseintent@label, "                             \
+    "msft_microsoftpartnercenterreferralvisible, msft_microsoftcrmidentifier, "                              \
+    "msft_microsoftpartnercenterreferralsyncaudit]"
 
 #define KEY(name_, type_, member_) \
     .name = (name_), .type = (type_), .offset = offsetof(struct dynamics_365_settings, member_)
@@ -26,7 +38,9 @@ const struct config_key DYNAMICS_365_KEYS[] = {
      .default_text = "msft_microsoftpartnercenterreferralidentifier",
      .help = "Column with an alternate key that holds the referral's id; the rules' identity.identifier."},
     {KEY("columns", CONFIG_LIST, columns), .default_text = DEFAULT_COLUMNS,
-     .help = "Columns that are read; every column the rules use. A dot names an attribute of a looked-up record."},
+     .help =
+         "Columns that are read; every column the rules use. A dot names an attribute of a looked-up record, rows[]. one "
+         "of child rows, @label the label of a choice."},
     {KEY("conditional_create", CONFIG_BOOLEAN, creates_conditionally), .default_text = "true",
      .help =
          "Create with If-None-Match, so that an existing record is never overwritten; unconfirmed for alternate keys."},
