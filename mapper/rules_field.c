@@ -5,6 +5,7 @@
 
 #include "common/base/json.h"
 #include "mapper/rules_condition.h"
+#include "mapper/rules_language.h"
 #include "mapper/rules_lookup.h"
 #include "mapper/rules_path.h"
 #include "mapper/transform.h"
@@ -391,14 +392,11 @@ static int check_targets(struct rules_loading *loading, const struct yaml_node *
 /* Errors of one part do not hide those of the next, as long as what the next needs is there. */
 static int read_field(struct rules_loading *loading, const struct yaml_node *node, struct rule_field *field)
 {
-    static const char *const keys[] = {
-        "name",      "partner_center", "crm",    "direction",         "on",   "required", "conflict",
-        "transform", "table",          "to_crm", "to_partner_center", "when", "explain"};
     bool is_towards[SIDE_COUNT];
     int status;
 
     field->position = node->position;
-    status = rules_yaml_check_keys(loading->diagnostics, node, "a field", keys, ARRAY_LENGTH(keys));
+    status = rules_language_check(loading->diagnostics, node, RULES_FIELD);
     if (node->kind != YAML_MAPPING)
         return -1;
     if (read_name(loading, node, field) < 0)
