@@ -188,12 +188,20 @@ static int read_policy(const struct rules_loading *loading, const struct yaml_no
     return 0;
 }
 
+/* As it stands among the field's paths, or without its members. */
+static bool names_path(const char *key, const char *path)
+{
+    const size_t length = strlen(key);
+
+    return strncmp(key, path, length) == 0 && (path[length] == '\0' || path[length] == '{');
+}
+
 /* The field's own copy of the path; NULL: it has none of that name. */
 static const char *find_path(const struct rule_field *field, const char *path, enum side *ret_side)
 {
     for (int side = 0; side < SIDE_COUNT; side++) {
         for (size_t i = 0; i < field->path_count[side]; i++) {
-            if (strcmp(field->paths[side][i], path) != 0)
+            if (!names_path(path, field->paths[side][i]))
                 continue;
             *ret_side = (enum side)side;
             return field->paths[side][i];

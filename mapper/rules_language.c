@@ -18,7 +18,8 @@ const struct rules_section RULES_SECTIONS[RULES_SECTION_COUNT] = {
                "Which deals are taken up: all conditions of a side hold. A deal that is known stays, whatever becomes "
                "of it. Without conditions for the CRM nothing is created from there."},
               {"leave_out", "list of conditions",
-               "Referrals that are none of this CRM\'s deals: all conditions of one entry hold. With it, a new referral that is "
+               "Referrals that are none of this CRM's deals: all conditions of one entry hold. With it, a new "
+               "referral that is "
                "neither selected nor left out is set aside for a person."},
               {"closed", "conditions by side",
                "When a record is closed: one condition of a side holds. Nothing is written to a closed record, and "
@@ -118,7 +119,8 @@ const struct rules_section RULES_SECTIONS[RULES_SECTION_COUNT] = {
                "Whose value holds when both sides were changed: a side's, the one's that was changed last, or nobody's: "
                "both are kept until somebody settles it. partner-center, unless said otherwise."},
               {"when", "conditions",
-               "By paths of this field: what holds of the side that is read for the field to be written to the other."},
+               "By paths of this field, which may stand here without their members: what holds of the side that is read for "
+               "the field to be written to the other."},
               {"transform", "transform or list",
                "What happens to the value on its way to the CRM; on the way back it is undone, in reverse order."},
               {"table", "name", "Short for `transform: [{table: name}]`."},

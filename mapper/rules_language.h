@@ -1,7 +1,7 @@
 /* The rule language as tables: which sections and keys there are, what each means, how paths are written.
  *
- * The loader checks keys by them and the reference is printed from them (reference.h), so neither knows a key the other does
- * not. What a key's value may be is the loader's to check. Constant data. */
+ * The loader checks keys by them and the reference is printed from them (reference.h), so neither knows a key the other
+ * does not. What a key's value may be is the loader's to check. Constant data. */
 #ifndef TANDEM_MAPPER_RULES_LANGUAGE_H
 #define TANDEM_MAPPER_RULES_LANGUAGE_H
 

@@ -13,10 +13,10 @@
     "customerid_account.address1_country, parentcontactid.firstname, parentcontactid.lastname, "             \
     "parentcontactid.emailaddress1, parentcontactid.telephone1, owninguser.firstname, owninguser.lastname, " \
     "owninguser.internalemailaddress, owninguser.address1_telephone1, "                                      \
-    "'msft_opportunity_msft_microsoftsolution[].msft_price', "                                                 \
-    "'msft_opportunity_msft_microsoftsolution[].msft_quantity', "                                              \
-    "'msft_opportunity_msft_microsoftsolution[].msft_solutionid.msft_name', "                                  \
-    "'msft_opportunity_msft_microsoftsolution[].msft_solutionid.msft_solutionidentifier', "                    \
+    "'msft_opportunity_msft_microsoftsolution[].msft_price', "                                               \
+    "'msft_opportunity_msft_microsoftsolution[].msft_quantity', "                                            \
+    "'msft_opportunity_msft_microsoftsolution[].msft_solutionid.msft_name', "                                \
+    "'msft_opportunity_msft_microsoftsolution[].msft_solutionid.msft_solutionidentifier', "                  \
     "msft_microsoftpartnercenterreferralsync, msft_microsoftpartnercenterreferralidentifier, "               \
     "msft_microsoftpartnercenterreferrallink, msft_microsoftpartnercenterreferralprogram, "                  \
     "msft_microsoftpartnercenterhelp@label, msft_customerpurchaseintent@label, "                             \

@@ -277,7 +277,7 @@ static void test_every_failed_allocation_is_survived(void **state)
         "  - {name: c, partner_center: i, crm: i, transform: {choice: {labels: {One: 1, Two: 2}}}}\n"
         "  - {name: d, partner_center: j, crm: j, transform: [{date: {zone: UTC}}]}\n"
         "  - {name: e, partner_center: \"k[]{id,type}\", crm: \"rows[]{n, p.q}\", direction: to-partner-center,\n"
-        "     when: {\"rows[]{n,p.q}\": present},\n"
+        "     when: {\"rows[]\": present},\n"
         "     transform: [{unique: n}, {list: {members: {id: p.q}, with: {type: X}, needs: [id]}}]}\n"
         "  - {name: f, partner_center: \"l[]{id,type}\", crm: [m@label, \"n\"], transform: {tag: [A, B]}}\n"
         "lookups: {g: {entity: account, match: [h]}}\n"
