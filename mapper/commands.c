@@ -9,6 +9,7 @@
 #include "mapper/column_check.h"
 #include "mapper/file_input.h"
 #include "mapper/preview.h"
+#include "mapper/reference.h"
 #include "mapper/rule_tests.h"
 
 enum { OUTPUT_MAX = 8 * 1024 * 1024, NAME_WIDTH = 24, PATHS_WIDTH = 44 };
@@ -58,10 +59,12 @@ static int append_occasions(struct text *out, const struct rule_field *field, en
 {
     const bool on_create = field->is_written_on_create[side];
     const bool on_update = field->is_written_on_update[side];
+    const bool on_invite = side == SIDE_PARTNER_CENTER && field->is_written_on_invite;
 
-    if (on_create == on_update)
+    if (on_create == on_update && !on_invite)
         return 0;
-    return text_appendf(out, ", %s: %s only", side_name(side), on_create ? "create" : "update");
+    return text_appendf(out, ", %s:%s%s%s only", side_name(side), on_create ? " create" : "",
+                        on_update ? " update" : "", on_invite ? " invite" : "");
 }
 
 static int append_field(struct text *out, const struct rule_field *field)
@@ -189,8 +192,26 @@ static int preview(const struct command_line *line)
     return status;
 }
 
+/* --- reference ---------------------------------------------------------------------------------------------------- */
+
+static int reference(void)
+{
+    struct text out;
+    int status = EXIT_ERROR;
+
+    text_init(&out, OUTPUT_MAX);
+    if (reference_append(&out) == 0) {
+        print_text(stdout, &out);
+        status = EXIT_OK;
+    }
+    text_done(&out);
+    return status;
+}
+
 int command_run(const struct command_line *line)
 {
+    if (strcmp(line->command->name, "reference") == 0)
+        return reference();
     if (strcmp(line->command->name, "check") == 0)
         return check(line->arguments[0], command_line_option(line, "config"));
     if (strcmp(line->command->name, "test") == 0)

@@ -1,4 +1,4 @@
-/* The commands that need no Kafka, and no configuration: check, test, preview.
+/* The commands that need no Kafka, and no configuration: check, test, preview, reference.
  *
  * They run the code of the pipeline (merge.h) on files. They print for people, errors to standard error. */
 #ifndef TANDEM_MAPPER_COMMANDS_H

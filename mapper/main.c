@@ -272,6 +272,7 @@ static const struct command_spec COMMANDS[] = {
      .options = CHECK_OPTIONS,
      .option_count = ARRAY_LENGTH(CHECK_OPTIONS)},
     {.name = "test", .arguments = "TESTFILE...", .help = "Run rule tests (docs/rules-tests.md)."},
+    {.name = "reference", .help = "Print the reference of the rule language, as in docs/rules.md."},
     {.name = "preview",
      .arguments = "REFERRAL CRM_RECORD",
      .help = "Show what would be written for two records, given as JSON files ('-': there is none), and why.",

@@ -144,8 +144,8 @@ int rule_field_spread(const struct rule_field *field, enum side side, const json
 /* Does the rules' leave_out name this referral (raw values by path)? */
 bool rules_leave_out(const struct rules *rules, const json_t *values);
 
-/* Do the conditions ({path: [values]}, as value_is_wanted() takes them) hold for raw values by path? `all`: every one, else at least one. A missing
- * `conditions` holds for `all` and does not for one. */
+/* Do the conditions ({path: [values]}, as value_is_wanted() takes them) hold for raw values by path? `all`: every one,
+ * else at least one. A missing `conditions` holds for `all` and does not for one. */
 bool rules_hold(const json_t *conditions, const json_t *values, bool all);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "common/base/json.h"
 #include "mapper/rules_condition.h"
+#include "mapper/rules_language.h"
 #include "mapper/rules_lookup.h"
 #include "mapper/rules_path.h"
 #include "mapper/transform.h"
@@ -187,12 +188,20 @@ static int read_policy(const struct rules_loading *loading, const struct yaml_no
     return 0;
 }
 
+/* As it stands among the field's paths, or without its members. */
+static bool names_path(const char *key, const char *path)
+{
+    const size_t length = strlen(key);
+
+    return strncmp(key, path, length) == 0 && (path[length] == '\0' || path[length] == '{');
+}
+
 /* The field's own copy of the path; NULL: it has none of that name. */
 static const char *find_path(const struct rule_field *field, const char *path, enum side *ret_side)
 {
     for (int side = 0; side < SIDE_COUNT; side++) {
         for (size_t i = 0; i < field->path_count[side]; i++) {
-            if (strcmp(field->paths[side][i], path) != 0)
+            if (!names_path(path, field->paths[side][i]))
                 continue;
             *ret_side = (enum side)side;
             return field->paths[side][i];
@@ -391,14 +400,11 @@ static int check_targets(struct rules_loading *loading, const struct yaml_node *
 /* Errors of one part do not hide those of the next, as long as what the next needs is there. */
 static int read_field(struct rules_loading *loading, const struct yaml_node *node, struct rule_field *field)
 {
-    static const char *const keys[] = {
-        "name",      "partner_center", "crm",    "direction",         "on",   "required", "conflict",
-        "transform", "table",          "to_crm", "to_partner_center", "when", "explain"};
     bool is_towards[SIDE_COUNT];
     int status;
 
     field->position = node->position;
-    status = rules_yaml_check_keys(loading->diagnostics, node, "a field", keys, ARRAY_LENGTH(keys));
+    status = rules_language_check(loading->diagnostics, node, RULES_FIELD);
     if (node->kind != YAML_MAPPING)
         return -1;
     if (read_name(loading, node, field) < 0)

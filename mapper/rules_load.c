@@ -9,6 +9,7 @@
 #include "mapper/rules_column.h"
 #include "mapper/rules_condition.h"
 #include "mapper/rules_field.h"
+#include "mapper/rules_language.h"
 #include "mapper/rules_loading.h"
 #include "mapper/rules_lookup.h"
 #include "mapper/rules_path.h"
@@ -57,7 +58,6 @@ static int read_audit_length(const struct rules_loading *loading, const struct y
 
 static int read_identity(const struct rules_loading *loading)
 {
-    static const char *const keys[] = {"identifier", "sync", "audit", "audit_length", "link"};
     static const char *const links[] = {"as-soon-as-created", "with-acceptance"};
     const struct yaml_node *node = yaml_get(loading->root, "identity");
     const struct yaml_node *link = yaml_get(node, "link");
@@ -66,7 +66,7 @@ static int read_identity(const struct rules_loading *loading)
 
     if (node == NULL)
         return diagnostics_error(loading->diagnostics, loading->root->position, "the rules need 'identity'");
-    if (rules_yaml_check_keys(loading->diagnostics, node, "identity", keys, ARRAY_LENGTH(keys)) < 0)
+    if (rules_language_check(loading->diagnostics, node, RULES_IDENTITY) < 0)
         status = -1;
     if (node->kind != YAML_MAPPING)
         return -1;
@@ -237,11 +237,8 @@ static int stamp_version(const struct rules_loading *loading, const struct sourc
 
 static int load(struct rules_loading *loading, const struct source *source)
 {
-    static const char *const keys[] = {"version",    "crm",        "record", "identity", "select",
-                                       "leave_out",  "closed",     "fields", "lookups",  "tables",
-                                       "invitation", "unanswered", "removal"};
     struct rules *rules = loading->rules;
-    int status = rules_yaml_check_keys(loading->diagnostics, loading->root, "the rules", keys, ARRAY_LENGTH(keys));
+    int status = rules_language_check(loading->diagnostics, loading->root, RULES_FILE);
 
     if (loading->root->kind != YAML_MAPPING)
         return -1;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/json.h"
+#include "mapper/rules_language.h"
 #include "mapper/rules_path.h"
 #include "mapper/value.h"
 
@@ -29,7 +30,6 @@ static int read_match(const struct rules_loading *loading, const struct yaml_nod
 
 static int read_lookup(const struct rules_loading *loading, const struct yaml_node *key, const struct yaml_node *node)
 {
-    static const char *const keys[] = {"entity", "match", "create"};
     const struct yaml_node *entity = yaml_get(node, "entity");
     const struct yaml_node *create = yaml_get(node, "create");
     json_auto_t *match = json_array();
@@ -41,7 +41,7 @@ static int read_lookup(const struct rules_loading *loading, const struct yaml_no
         return -1;
     if (strchr(key->text, '.') != NULL)
         return diagnostics_error(loading->diagnostics, key->position, "a lookup is a column of the record itself");
-    if (rules_yaml_check_keys(loading->diagnostics, node, "a lookup", keys, ARRAY_LENGTH(keys)) < 0)
+    if (rules_language_check(loading->diagnostics, node, RULES_LOOKUP) < 0)
         return -1;
     if (entity == NULL)
         status = diagnostics_error(loading->diagnostics, key->position, "the lookup needs 'entity'");

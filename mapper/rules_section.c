@@ -2,6 +2,7 @@
 
 #include "common/base/json.h"
 #include "mapper/rules_condition.h"
+#include "mapper/rules_language.h"
 #include "mapper/rules_path.h"
 #include "mapper/value.h"
 
@@ -82,7 +83,6 @@ int rules_leave_out_load(const struct rules_loading *loading)
 
 int rules_invitation_load(const struct rules_loading *loading)
 {
-    static const char *const keys[] = {"crm", "write"};
     const struct yaml_node *section = yaml_get(loading->root, "invitation");
     const struct yaml_node *write = yaml_get(section, "write");
     struct rules_invitation *invitation = &loading->rules->invitation;
@@ -90,7 +90,7 @@ int rules_invitation_load(const struct rules_loading *loading)
 
     if (section == NULL)
         return 0;
-    status = rules_yaml_check_keys(loading->diagnostics, section, "the invitation", keys, ARRAY_LENGTH(keys));
+    status = rules_language_check(loading->diagnostics, section, RULES_INVITATION);
     if (section->kind != YAML_MAPPING)
         return -1;
     if (read_when(loading, section, "invitation", SIDE_CRM, &invitation->when) < 0)
@@ -117,7 +117,6 @@ static int check_substitutes(const struct rules_loading *loading, const struct y
 
 int rules_unanswered_load(const struct rules_loading *loading)
 {
-    static const char *const keys[] = {"partner_center", "substitute", "write"};
     const struct yaml_node *section = yaml_get(loading->root, "unanswered");
     const struct yaml_node *substitute = yaml_get(section, "substitute");
     const struct yaml_node *write = yaml_get(section, "write");
@@ -126,7 +125,7 @@ int rules_unanswered_load(const struct rules_loading *loading)
 
     if (section == NULL)
         return 0;
-    status = rules_yaml_check_keys(loading->diagnostics, section, "unanswered", keys, ARRAY_LENGTH(keys));
+    status = rules_language_check(loading->diagnostics, section, RULES_UNANSWERED);
     if (section->kind != YAML_MAPPING)
         return -1;
     if (read_when(loading, section, "unanswered", SIDE_PARTNER_CENTER, &unanswered->when) < 0)
@@ -141,7 +140,6 @@ int rules_unanswered_load(const struct rules_loading *loading)
 
 int rules_removal_load(const struct rules_loading *loading)
 {
-    static const char *const keys[] = {"sync_off", "crm_deleted", "referral_gone"};
     static const char *const sync_off[] = {"pause", "hold"};
     static const char *const crm_deleted[] = {"keep", "recreate"};
     static const char *const referral_gone[] = {"keep"};
@@ -158,7 +156,7 @@ int rules_removal_load(const struct rules_loading *loading)
 
     if (section == NULL)
         return 0;
-    status = rules_yaml_check_keys(loading->diagnostics, section, "removal", keys, ARRAY_LENGTH(keys));
+    status = rules_language_check(loading->diagnostics, section, RULES_REMOVAL);
     if (section->kind != YAML_MAPPING)
         return -1;
     for (size_t i = 0; i < ARRAY_LENGTH(POLICIES); i++) {

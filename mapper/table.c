@@ -5,6 +5,7 @@
 
 #include "common/base/json.h"
 #include "common/base/text.h"
+#include "mapper/rules_language.h"
 #include "mapper/rules_yaml.h"
 #include "mapper/value.h"
 
@@ -130,13 +131,12 @@ static int read_side(struct reading *reading, const struct yaml_node *row, enum 
 
 static int read_row(struct reading *reading, const struct yaml_node *node)
 {
-    static const char *const keys[] = {"partner_center", "crm", "direction"};
     json_auto_t *partner_center = NULL;
     json_auto_t *crm = NULL;
     bool is_towards[SIDE_COUNT] = {true, true};
     int status = 0;
 
-    if (rules_yaml_check_keys(reading->diagnostics, node, "a row", keys, ARRAY_LENGTH(keys)) < 0)
+    if (rules_language_check(reading->diagnostics, node, RULES_TABLE_ROW) < 0)
         return -1;
     if (read_side(reading, node, SIDE_PARTNER_CENTER, &partner_center) < 0)
         status = -1;
@@ -206,7 +206,6 @@ static int read_rows(struct reading *reading, const struct yaml_node *rows, stru
 int table_load(struct diagnostics *diagnostics, const struct yaml_node *key, const struct yaml_node *node,
                struct table *ret_table)
 {
-    static const char *const keys[] = {"partner_center", "crm", "rows"};
     struct reading reading = {.diagnostics = diagnostics, .table = ret_table};
     int status;
 
@@ -217,7 +216,7 @@ int table_load(struct diagnostics *diagnostics, const struct yaml_node *key, con
         rules_yaml_no_memory(diagnostics);
         return -1;
     }
-    if (rules_yaml_check_keys(diagnostics, node, "a table", keys, ARRAY_LENGTH(keys)) < 0)
+    if (rules_language_check(diagnostics, node, RULES_TABLE) < 0)
         return -1;
     status = read_header(&reading, node);
     if (read_rows(&reading, yaml_get(node, "rows"), key->position) < 0)

@@ -1,7 +1,7 @@
 /* What the transforms' functions share, one of which stands in each row of TRANSFORM_TYPES.
  *
- * Internal to transform*.c. Each takes a value of the kinds its row accepts (or null), changes nothing it was given and has
- * transform_type.apply's contract. Pure. */
+ * Internal to transform*.c. Each takes a value of the kinds its row accepts (or null), changes nothing it was given and
+ * has transform_type.apply's contract. Pure. */
 #ifndef TANDEM_MAPPER_TRANSFORM_APPLY_H
 #define TANDEM_MAPPER_TRANSFORM_APPLY_H
 

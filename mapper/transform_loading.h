@@ -1,7 +1,7 @@
 /* What the parts of the transforms' loader share.
  *
- * Internal to transform_load.c, transform_argument.c, transform_member.c and transform_template.c. All functions return -1
- * after an error was reported. Pure. */
+ * Internal to transform_load.c, transform_argument.c, transform_member.c and transform_template.c. All functions return
+ * -1 after an error was reported. Pure. */
 #ifndef TANDEM_MAPPER_TRANSFORM_LOADING_H
 #define TANDEM_MAPPER_TRANSFORM_LOADING_H
 
@@ -19,7 +19,8 @@ struct flow {
 int transform_read_arguments(const struct transform_setup *setup, const struct yaml_node *node,
                              struct position position, struct transform *step) TANDEM_MUST_CHECK;
 
-/* `list`, `unique`, `tag`, `pick`: the members they name are those of the field's paths, and the places and types fit them. */
+/* `list`, `unique`, `tag`, `pick`: the members they name are those of the field's paths, and the places and types fit
+ * them. */
 int transform_check_members(const struct transform_setup *setup, const struct yaml_node *arguments,
                             struct position position, const struct flow *flow, const struct transform *step)
     TANDEM_MUST_CHECK;

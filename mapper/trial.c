@@ -75,9 +75,10 @@ static int see(struct trial *trial, enum side side, const json_t *document, stru
 
     if (!readings || deal_see(&trial->deal, trial->rules, side, readings, &news, err) < 0)
         return -1;
-    free(*id);
-    *id = text_copy(id_of(trial->rules, side, document));
-    return *id ? 0 : error_no_memory(err);
+    if (side == SIDE_PARTNER_CENTER &&
+        text_assign(&trial->deal.engagement_id, json_text_of(document, "engagementId"), err) < 0)
+        return -1;
+    return text_assign(id, id_of(trial->rules, side, document), err);
 }
 
 /* --- Steps -------------------------------------------------------------------------------------------------------- */

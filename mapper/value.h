@@ -1,7 +1,7 @@
 /* Single values as the rules see them: how a rule file writes them, when two are the same, how an error may name one.
  *
- * A value is a JSON scalar (numbers exact, common/base/json.h), an object of them, or a list of either. Null, the empty text and "not there"
- * are three different things. Knows no field and no transform. Pure. */
+ * A value is a JSON scalar (numbers exact, common/base/json.h), an object of them, or a list of either. Null, the empty
+ * text and "not there" are three different things. Knows no field and no transform. Pure. */
 #ifndef TANDEM_MAPPER_VALUE_H
 #define TANDEM_MAPPER_VALUE_H
 

@@ -20,7 +20,9 @@ const struct config_key DYNAMICS_365_KEYS[] = {
      .default_text = "msft_microsoftpartnercenterreferralidentifier",
      .help = "Column with an alternate key that holds the referral's id; the rules' identity.identifier."},
     {KEY("columns", CONFIG_LIST, columns), .default_text = DYNAMICS_365_COLUMNS_DEFAULT,
-     .help = "Columns that are read; every column the rules read. A dot names an attribute of a looked-up record."},
+     .help =
+         "Columns that are read; every column the rules read. A dot names an attribute of a looked-up record, rows[]. one "
+         "of child rows, @label the label of a choice."},
     {KEY("conditional_create", CONFIG_BOOLEAN, creates_conditionally), .default_text = "true",
      .help =
          "Create with If-None-Match, so that an existing record is never overwritten; unconfirmed for alternate keys."},

@@ -16,7 +16,7 @@ from support.paths import PROGRAMS, ROOT
 
 CASES = ROOT / "tests/cases/preview"
 RULES = ROOT / "tests/component/mapper/rules.yaml"
-DEFAULT_TESTS = "deploy/rules/dynamics-365.test.yaml"
+DEFAULT_TESTS = sorted(path.relative_to(ROOT) for path in ROOT.glob("deploy/rules/*.test.yaml"))
 USAGE = 64
 BAD_CONFIG = 78
 
@@ -139,9 +139,15 @@ def test_check_with_a_broken_configuration_names_its_place(tmp_path: Path) -> No
 
 
 def test_default_rules_pass_their_tests() -> None:
-    result = run("test", DEFAULT_TESTS)
+    result = run("test", *DEFAULT_TESTS)
     assert result.returncode == 0, result.stdout
     assert " 0 failed" in result.stdout
+
+
+def test_reference_is_the_one_of_the_documentation() -> None:
+    result = run("reference")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert f"begin -->\n{result.stdout}<!-- " in (ROOT / "docs/rules.md").read_text()
 
 
 def test_failed_rule_test_tells_expected_and_actual(tmp_path: Path) -> None:

@@ -310,7 +310,7 @@ static void test_every_failed_allocation_is_survived(void **state)
         "  - {name: c, partner_center: i, crm: i, transform: {choice: {labels: {One: 1, Two: 2}}}}\n"
         "  - {name: d, partner_center: j, crm: j, transform: [{date: {zone: UTC}}]}\n"
         "  - {name: e, partner_center: \"k[]{id,type}\", crm: \"rows[]{n, p.q}\", direction: to-partner-center,\n"
-        "     when: {\"rows[]{n,p.q}\": present},\n"
+        "     when: {\"rows[]\": present},\n"
         "     transform: [{unique: n}, {list: {members: {id: p.q}, with: {type: X}, needs: [id]}}]}\n"
         "  - {name: f, partner_center: \"l[]{id,type}\", crm: [m@label, \"n\"], transform: {tag: [A, B]}}\n"
         "lookups: {g: {entity: account, match: [h]}}\n"
@@ -674,6 +674,7 @@ static void test_default_rules_update_the_referral(void **state)
                         "{\"name\": \"\xE2\x9C\x94 Fabrikam\", \"estimatedvalue\": 12500.50,"
                         " \"transactioncurrencyid.isocurrencycode\": \"USD\", \"estimatedclosedate\": \"2026-12-31\","
                         " \"description\": \"Two\", \"statecode\": 2, \"statuscode\": 4,"
+                        " \"msft_microsoftpartnercenterhelp@label\": null,"
                         " \"msft_microsoftpartnercenterreferralvisible\": true}"),
                 "{\"details.dealValue\": 12500.5, \"details.currency\": \"USD\","
                 " \"details.closingDateTime\": \"2026-12-31T00:00:00Z\", \"details.notes\": \"Two\","
@@ -682,10 +683,13 @@ static void test_default_rules_update_the_referral(void **state)
     assert_json(map_all(rules, SIDE_PARTNER_CENTER, false,
                         "{\"name\": null, \"estimatedvalue\": null, \"transactioncurrencyid.isocurrencycode\": null,"
                         " \"estimatedclosedate\": null, \"description\": null, \"statecode\": 0, \"statuscode\": 2,"
+                        " \"msft_microsoftpartnercenterhelp@label\": null, \"parentcontactid{firstname,lastname,"
+                        "emailaddress1,telephone1}\": null,"
                         " \"msft_microsoftpartnercenterreferralvisible\": false}"),
                 "{}");
     assert_json(map_all(rules, SIDE_PARTNER_CENTER, true, "{\"name\": \"\xE2\x9C\x94 Fabrikam\"}"),
-                "{\"name\": \"Fabrikam\"}");
+                "{\"name\": \"Fabrikam\", \"qualification\": \"SalesQualified\", \"consent.consentToContact\": true,"
+                " \"consent.consentToToShareInfoWithOthers\": true}");
     rules_free(rules);
 }
 
@@ -709,6 +713,59 @@ static void test_default_rules_know_every_stage(void **state)
     assert_does_not_map(rules, "stage", SIDE_CRM, "[\"Active\", \"Engaged\"]",
                         "field 'stage' (status, substatus): ['Active', a text of 7 characters] is not in the table "
                         "'deal_stages'");
+    rules_free(rules);
+}
+
+/* Partner role, solution area and solution play go into the list of the purchase intent, as the rules' comment says. */
+static void test_comments_of_the_default_rules_hold(void **state)
+{
+    (void)state;
+    static const char begin[] = "  # - name: purchase_intent\n", end[] = "\n\n";
+    size_t length;
+    char *bytes = read_file(DEFAULT_RULES, &length);
+    const char *comment = strstr(bytes, begin);
+    struct text text;
+
+    assert_non_null(comment);
+    text_init(&text, FILE_BYTES_MAX);
+    assert_int_equal(text_append(&text, HEAD "fields:\n"), 0);
+    for (const char *line = comment; strncmp(line, end + 1, 1) != 0; line = strchr(line, '\n') + 1) {
+        assert_true(text_starts_with(line, "  # "));
+        assert_int_equal(text_appendf(&text, "  %.*s\n", (int)strcspn(line + 4, "\n"), line + 4), 0);
+    }
+    struct rules *rules = load_good(text_string(&text));
+    assert_maps(rules, "purchase_intent", SIDE_PARTNER_CENTER, "[\"Yes\", \"Transaction\", null, \"Migration\"]",
+                "[{\"id\": \"Migration\", \"type\": \"SolutionPlay\"}, {\"id\": \"Transaction\", \"type\": "
+                "\"PartnerRole\"}, {\"id\": \"Yes\", \"type\": \"CustomerMarketplaceIntent\"}]");
+    rules_free(rules);
+    text_done(&text);
+    free(bytes);
+}
+
+/* The first rules anybody sees, in the project's own words. */
+static void test_first_example_loads(void **state)
+{
+    (void)state;
+    struct rules *rules =
+        load_good(HEAD "select:\n"
+                       "  partner_center: {type: [Independent, Shared]}\n"
+                       "  crm: {msft_microsoftpartnercenterreferralsync: true}\n"
+                       "fields:\n"
+                       "  - name: deal_value\n"
+                       "    partner_center: details.dealValue\n"
+                       "    crm: estimatedvalue\n"
+                       "    direction: both             # to-crm | to-partner-center | both\n"
+                       "    on: [create, update]\n"
+                       "    conflict: latest\n"
+                       "    transform: [{decimal: {scale: 2}}]\n"
+                       "  - name: stage\n"
+                       "    partner_center: [status, substatus]\n"
+                       "    crm: [statecode, statuscode]\n"
+                       "    table: deal_stages          # value table, checked for ambiguity at load\n"
+                       "tables:\n"
+                       "  deal_stages: {rows: [{partner_center: [Active, Accepted], crm: [0, 1]}]}\n");
+    assert_int_equal(rules->field_count, 2);
+    assert_maps(rules, "deal_value", SIDE_CRM, "50000.005", "50000");
     rules_free(rules);
 }
 
@@ -738,6 +795,8 @@ int main(void)
         cmocka_unit_test(test_default_rules_update_the_opportunity),
         cmocka_unit_test(test_default_rules_update_the_referral),
         cmocka_unit_test(test_default_rules_know_every_stage),
+        cmocka_unit_test(test_comments_of_the_default_rules_hold),
+        cmocka_unit_test(test_first_example_loads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
