@@ -192,8 +192,9 @@ def decisions_of(topics: Topics, count: int = 0, deadline: float = 20) -> list[J
 
 
 def states_of(topics: Topics) -> dict[str, Json]:
-    """The last state of each deal."""
-    return {(record.key or b"").decode(): json.loads(record.value or b"null") for record in topics.read("deals")}
+    """The last state of each deal; what only says under which key a deal lives is left out."""
+    states = {(record.key or b"").decode(): json.loads(record.value or b"null") for record in topics.read("deals")}
+    return {key: state for key, state in states.items() if "alias" not in state}
 
 
 def send(topics: Topics, topic: str, *messages: Message) -> None:
