@@ -17,7 +17,9 @@ static void map_everything(const struct rules *rules)
                          json_string("2026-09-30T00:00:00Z"),
                          json_string("DE \xF0\x9F\x98\x80 1.5"),
                          json_array(),
-                         json_object()};
+                         json_object(),
+                         json_pack("[{s:s, s:i}, {s:n}, {}]", "id", "x", "price", 1, "id"),
+                         json_pack("[[{s:s}], n, s, {}]", "id", "x", "y")};
 
     for (size_t i = 0; i < ARRAY_LENGTH(samples); i++) {
         json_t *values[SIDE_COUNT] = {json_object(), json_object()};

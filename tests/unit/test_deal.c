@@ -170,6 +170,40 @@ static void test_values_are_read_by_path(void **state)
     scene_end(&scene);
 }
 
+/* A document that shows no labels and no rows, such as a write's answer, leaves them as they were known. */
+static void test_what_a_document_does_not_tell_stays(void **state)
+{
+    (void)state;
+    static const char rules[] = "version: 1\n"
+                                "crm: dynamics-365\n"
+                                "record: opportunity\n"
+                                "identity: {identifier: referral_id, sync: sync}\n"
+                                "fields:\n"
+                                "  - {name: a, partner_center: a, crm: help@label}\n"
+                                "  - {name: b, partner_center: b, crm: \"rows[]{n}\", direction: to-partner-center,\n"
+                                "     to_partner_center: {present: {yes: 1, no: 0}}}\n";
+    struct scene scene;
+    scene_begin(&scene, rules, REFERRAL);
+    json_t *full = json_pack("{s:i, s:s, s:[{s:i}, {s:i}]}", "help", 4,
+                             "help@OData.Community.Display.V1.FormattedValue", "Quotes", "rows", "n", 2, "n", 1);
+    json_t *bare = json_pack("{s:i}", "help", 4);
+    json_t *empty = json_pack("{s:n, s:[]}", "help", "rows");
+    assert_int_equal(see(&scene, SIDE_CRM, json_pack("[o]", record_document("crm", CRM_RECORD, "1", NULL, NULL, full))),
+                     DEAL_NEWER);
+    assert_int_equal(see(&scene, SIDE_CRM, json_pack("[o]", record_document("crm", CRM_RECORD, "2", NULL, NULL, bare))),
+                     DEAL_NEWER);
+    const json_t *values = deal_values(&scene.deal, SIDE_CRM);
+    assert_string_equal(json_text_of(values, "help@label"), "Quotes");
+    assert_int_equal(json_integer_of(json_array_get(json_object_get(values, "rows[]{n}"), 0), "n", 0), 1);
+    assert_int_equal(
+        see(&scene, SIDE_CRM, json_pack("[o]", record_document("crm", CRM_RECORD, "3", NULL, NULL, empty))),
+        DEAL_NEWER);
+    values = deal_values(&scene.deal, SIDE_CRM);
+    assert_true(json_is_null(json_object_get(values, "help@label")));
+    assert_int_equal(json_array_size(json_object_get(values, "rows[]{n}")), 0);
+    scene_end(&scene);
+}
+
 /* The state goes through the topic and comes back the same. */
 static void test_state_is_written_and_read(void **state)
 {
@@ -224,6 +258,7 @@ int main(void)
         cmocka_unit_test(test_documents_are_judged_one_by_one),
         cmocka_unit_test(test_other_partners_referral_is_not_read),
         cmocka_unit_test(test_values_are_read_by_path),
+        cmocka_unit_test(test_what_a_document_does_not_tell_stays),
         cmocka_unit_test(test_state_is_written_and_read),
         cmocka_unit_test(test_malformed_state_is_refused),
     };
