@@ -1,12 +1,12 @@
 #include "mapper/deal.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "common/base/json.h"
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
-#include "common/base/uuid.h"
 #include "common/messages/record.h"
 #include "mapper/rules_path_read.h"
 
@@ -137,7 +137,8 @@ static int compare_versions(const char *a, const char *b)
     return strcmp(a, b) == 0 ? 0 : 1;
 }
 
-static enum deal_news judge(const json_t *known, const json_t *document, const char *digest)
+/* By the version alone. */
+static enum deal_news judge(const json_t *known, const json_t *document)
 {
     const char *old_version = json_text_of(known, "version");
     const char *new_version = json_text_of(document, "version");
@@ -146,11 +147,7 @@ static enum deal_news judge(const json_t *known, const json_t *document, const c
     if (known == NULL || old_version == NULL || new_version == NULL)
         return DEAL_NEWER;
     order = compare_versions(new_version, old_version);
-    if (order < 0)
-        return DEAL_OLDER;
-    if (order > 0)
-        return DEAL_NEWER;
-    return text_equal(json_text_of(known, "digest"), digest) ? DEAL_SAME : DEAL_NEWER;
+    return order < 0 ? DEAL_OLDER : order > 0 ? DEAL_NEWER : DEAL_SAME;
 }
 
 static bool is_microsofts(const json_t *document)
@@ -187,25 +184,20 @@ static int take_values(json_t *values, const struct rules *rules, enum side side
     return 0;
 }
 
-/* SHA-256 of what the rules read in the document: tells other content of the same version. The rest may differ between a
- * write's answer and a reading of the same version (annotations, attributes nobody asked for). */
-static int digest_of(const struct rules *rules, enum side side, const json_t *document,
-                     char out[static SHA256_HEX_SIZE], struct error *err)
+/* The same version may tell what was not known of it (a write's answer shows less than a reading), and must not contradict
+ * what was. Annotations and attributes nobody reads are no content. */
+static bool contradicts(const json_t *told, const json_t *known)
 {
-    json_auto_t *values = json_object();
-    size_t length;
-    char *canonical;
+    json_t *iterated = (json_t *)(uintptr_t)told; /* jansson iterates over no const object, and changes none */
+    const char *path;
+    json_t *value;
 
-    if (values == NULL)
-        return error_no_memory(err);
-    if (take_values(values, rules, side, document, err) < 0)
-        return -1;
-    canonical = json_write(values, true, &length);
-    if (canonical == NULL)
-        return error_no_memory(err);
-    sha256_hex(canonical, length, out);
-    free(canonical);
-    return 0;
+    json_object_foreach (iterated, path, value) {
+        const json_t *before = json_object_get(known, path);
+        if (before != NULL && !json_same(before, value))
+            return true;
+    }
+    return false;
 }
 
 json_t *deal_values_of(const struct rules *rules, enum side side, const json_t *documents)
@@ -222,11 +214,11 @@ json_t *deal_values_of(const struct rules *rules, enum side side, const json_t *
     return values;
 }
 
-static int take_document(json_t *documents, const json_t *document, const char *digest, struct error *err)
+static int take_document(json_t *documents, const json_t *document, struct error *err)
 {
-    json_t *known = json_pack("{s:s?, s:s?, s:s?, s:s?, s:s}", "role", json_text_of(document, "role"), "version",
+    json_t *known = json_pack("{s:s?, s:s?, s:s?, s:s?}", "role", json_text_of(document, "role"), "version",
                               json_text_of(document, "version"), "etag", json_text_of(document, "etag"), "changed_at",
-                              json_text_of(document, "changed_at"), "digest", digest);
+                              json_text_of(document, "changed_at"));
 
     if (json_object_set_new(documents, json_text_of(document, "id"), known) < 0)
         return error_no_memory(err);
@@ -242,32 +234,44 @@ static int make_seen(struct deal *deal, enum side side, struct error *err)
     return *seen == NULL ? error_no_memory(err) : 0;
 }
 
+static int see_document(struct deal *deal, const struct rules *rules, enum side side, const json_t *document,
+                        enum deal_news *ret_news, struct error *err)
+{
+    json_t *known_documents = json_object_get(deal_seen(deal, side), "documents");
+    json_t *known_values = deal_values(deal, side);
+    json_auto_t *told = json_object();
+
+    *ret_news = judge(json_object_get(known_documents, json_text_of(document, "id")), document);
+    if (*ret_news == DEAL_OLDER)
+        return 0;
+    if (told == NULL)
+        return error_no_memory(err);
+    if (take_values(told, rules, side, document, err) < 0)
+        return -1;
+    if (*ret_news == DEAL_SAME && contradicts(told, known_values))
+        *ret_news = DEAL_NEWER;
+    if (json_object_update(known_values, told) < 0)
+        return error_no_memory(err);
+    return *ret_news == DEAL_NEWER ? take_document(known_documents, document, err) : 0;
+}
+
 int deal_see(struct deal *deal, const struct rules *rules, enum side side, const json_t *documents,
              enum deal_news *ret_news, struct error *err)
 {
     enum deal_news news = DEAL_OLDER;
-    char digest[SHA256_HEX_SIZE];
 
     if (make_seen(deal, side, err) < 0)
         return -1;
     for (size_t i = 0; i < json_array_size(documents); i++) {
         const json_t *document = json_array_get(documents, i);
-        const char *id = json_text_of(document, "id");
-        json_t *known_documents = json_object_get(deal_seen(deal, side), "documents");
         enum deal_news one;
 
-        if (id == NULL || json_object_get(document, "body") == NULL)
+        if (json_text_of(document, "id") == NULL || json_object_get(document, "body") == NULL)
             continue;
-        if (digest_of(rules, side, document, digest, err) < 0)
+        if (see_document(deal, rules, side, document, &one, err) < 0)
             return -1;
-        one = judge(json_object_get(known_documents, id), document, digest);
         if (one > news)
             news = one;
-        if (one != DEAL_NEWER)
-            continue;
-        if (take_document(known_documents, document, digest, err) < 0 ||
-            take_values(deal_values(deal, side), rules, side, document, err) < 0)
-            return -1;
     }
     *ret_news = news;
     return 0;

@@ -4,7 +4,7 @@
  * Pure.
  *
  * Each side keeps what was last seen of it:
- *   {"documents": {id: {"role", "version", "etag", "changed_at", "digest"}}, "values": {path: raw value}}
+ *   {"documents": {id: {"role", "version", "etag", "changed_at", "written_by", "is_created"}}, "values": {path: raw value}}
  * and its base: {field: value}, the value it had when both sides last agreed. */
 #ifndef TANDEM_MAPPER_DEAL_H
 #define TANDEM_MAPPER_DEAL_H

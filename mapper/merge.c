@@ -176,6 +176,36 @@ static bool was_written_by_us(const struct deal *deal, enum side side)
     return json_text_of(deal_document(deal, side), "written_by") != NULL;
 }
 
+/* A record we have just created holds nothing that anybody chose but what we wrote: the rest is its base as it stands. What
+ * only Partner Center knows (a referral's id, link and programme) still has to reach the CRM. */
+static int fill_base(struct deal *deal, const struct rules *rules, enum side side, const json_t *values,
+                     struct error *err)
+{
+    for (size_t i = 0; i < rules->field_count; i++) {
+        const struct rule_field *field = &rules->fields[i];
+        json_t *image;
+
+        if (json_object_get(deal_base(deal, side), field->name) != NULL ||
+            (side == SIDE_PARTNER_CENTER && !field->is_written_on_update[side]))
+            continue;
+        image = rule_field_value(field, side, values);
+        if (image != NULL && json_object_set_new(deal_base(deal, side), field->name, image) < 0)
+            return error_no_memory(err);
+    }
+    return 0;
+}
+
+/* The answer to a creation shows less than a reading of the same version: what it did not show is base, too. */
+static int take_base_of_newborn(struct deal *deal, const struct rules *rules, enum side side, struct error *err)
+{
+    json_t *document = deal_document(deal, side);
+
+    if (!json_is_true(json_object_get(document, "is_created")))
+        return 0;
+    (void)json_object_del(document, "is_created");
+    return fill_base(deal, rules, side, deal_values(deal, side), err);
+}
+
 static int merge_reading(struct deal *deal, struct decide_cause *cause, const struct record *record, enum side side,
                          struct merge_effects *effects, struct error *err)
 {
@@ -190,6 +220,8 @@ static int merge_reading(struct deal *deal, struct decide_cause *cause, const st
     if (learn_ids(deal, record, side, err) < 0 ||
         text_assign(side == SIDE_CRM ? &deal->gone_crm : &deal->gone_partner_center, NULL, err) < 0 ||
         deal_see(deal, cause->context->rules, side, record->documents, &news, err) < 0)
+        return -1;
+    if (news == DEAL_SAME && take_base_of_newborn(deal, cause->context->rules, side, err) < 0)
         return -1;
     if (news == DEAL_NEWER) {
         deal->conflict_rounds = 0;
@@ -288,27 +320,12 @@ static int take_base(struct deal *deal, const struct rules *rules, const json_t 
     return 0;
 }
 
-/* A record we have just created holds nothing that anybody chose but what we wrote: the rest is its base as it stands. What
- * only Partner Center knows (a referral's id, link and programme) still has to reach the CRM. */
 static int take_base_of_created(struct deal *deal, const struct rules *rules, enum side target,
                                 const struct outcome *outcome, struct error *err)
 {
     json_auto_t *values = deal_values_of(rules, target, outcome->documents);
 
-    if (values == NULL)
-        return error_no_memory(err);
-    for (size_t i = 0; i < rules->field_count; i++) {
-        const struct rule_field *field = &rules->fields[i];
-        json_t *image;
-
-        if (json_object_get(deal_base(deal, target), field->name) != NULL ||
-            (target == SIDE_PARTNER_CENTER && !field->is_written_on_update[target]))
-            continue;
-        image = rule_field_value(field, target, values);
-        if (image != NULL && json_object_set_new(deal_base(deal, target), field->name, image) < 0)
-            return error_no_memory(err);
-    }
-    return 0;
+    return values == NULL ? error_no_memory(err) : fill_base(deal, rules, target, values, err);
 }
 
 /* Marks the version we wrote as ours, unless a later one is known already. */
@@ -319,7 +336,8 @@ static int note_writer(struct deal *deal, enum side target, const struct outcome
 
     if (document == NULL || !text_equal(json_text_of(document, "version"), json_text_of(written, "version")))
         return 0;
-    if (json_object_set_new(document, "written_by", json_string(outcome->decision_id)) < 0)
+    if (json_object_set_new(document, "written_by", json_string(outcome->decision_id)) < 0 ||
+        (outcome->is_created && json_object_set_new(document, "is_created", json_true()) < 0))
         return error_no_memory(err);
     return 0;
 }

@@ -101,8 +101,11 @@ static int append_step(struct text *out, size_t number, const json_t *step)
     if (problem)
         return text_appendf(out, "%zu. set aside for a person: %s (%s)\n", number, json_text_of(problem, "message"),
                             json_text_of(problem, "code"));
-    return text_appendf(out, "%zu. tells deal %s: %s\n", number, json_text_of(record, "deal_key"),
-                        json_text_of(record, "kind"));
+    if (text_equal(json_text_of(record, "kind"), "found"))
+        return text_appendf(out, "%zu. tells the CRM record's key %s that the deal lives under %s\n", number,
+                            json_text_of(record, "deal_key"), json_text_of(record, "record_id"));
+    return text_appendf(out, "%zu. hands the deal over to its referral's key %s\n", number,
+                        json_text_of(record, "deal_key"));
 }
 
 static int append_steps(struct text *out, const json_t *steps)

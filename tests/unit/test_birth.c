@@ -327,6 +327,40 @@ static void test_every_kind_is_taken_left_out_or_set_aside(void **state)
     scene_end(&scene);
 }
 
+/* The answer to a creation shows less than a reading of the same version: what it did not show was nobody's choice. */
+static void test_what_a_newborn_record_shows_later_does_not_travel(void **state)
+{
+    static const char rules[] = "version: 1\n"
+                                "crm: dynamics-365\n"
+                                "record: opportunity\n"
+                                "identity: {identifier: referral_id, sync: sync}\n"
+                                "fields:\n"
+                                "  - {name: title, partner_center: name, crm: name}\n"
+                                "  - {name: team, partner_center: \"team[]{email}\", crm: \"owner{mail}\",\n"
+                                "     direction: to-partner-center,\n"
+                                "     to_partner_center: [wrap, {list: {members: {email: mail}}}]}\n";
+    struct scene scene;
+
+    (void)state;
+    scene_begin(&scene, rules, REFERRAL);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 1, "{'name': 'n', 'team': [{'email': 'a'}]}");
+    assert_int_equal(scene.effects.decision.action, DECISION_CREATE);
+    outcome_arrives(&scene, OUTCOME_APPLIED, true,
+                    documents_of(SIDE_CRM, 1, "{'sync': true, 'name': 'n', 'referral_id': '" REFERRAL "'}"));
+    assert_string_equal(scene.effects.decision.purpose, "link");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true,
+                    documents_of(SIDE_PARTNER_CENTER, 2,
+                                 "{'name': 'n', 'team': [{'email': 'a'}], 'externalReferenceId': '" CRM_RECORD "'}"));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 1,
+                    "{'sync': true, 'name': 'n', 'referral_id': '" REFERRAL "', 'owner': {'mail': 'robot'}}");
+    assert_none(&scene, "echo");
+    reading_arrives(&scene, SIDE_CRM, 2,
+                    "{'sync': true, 'name': 'n', 'referral_id': '" REFERRAL "', 'owner': {'mail': 'seller'}}");
+    assert_writes(&scene, "partner-center", "{'team': [{'email': 'seller'}]}");
+    scene_end(&scene);
+}
+
 /* -- the end ------------------------------------------------------------------------------------------------------- */
 
 /* A referral nobody has answered is declined by losing the CRM record; once accepted, it is lost. */
@@ -468,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_microsoft_is_invited_once),
         cmocka_unit_test(test_help_upgrades_a_deal),
         cmocka_unit_test(test_refused_creation_is_explained),
+        cmocka_unit_test(test_what_a_newborn_record_shows_later_does_not_travel),
         cmocka_unit_test(test_every_kind_is_taken_left_out_or_set_aside),
         cmocka_unit_test(test_losing_the_unanswered_declines_it),
         cmocka_unit_test(test_reopened_record_is_explained),

@@ -104,6 +104,21 @@ static void test_same_version_with_other_annotations_is_the_same(void **state)
     scene_end(&scene);
 }
 
+/* The same version may tell more than what is known of it: it is learnt, and is no news. */
+static void test_same_version_may_tell_more(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, DEAL_RULES, REFERRAL);
+    json_t *more = json_pack("{s:s, s:s}", "name", "five", "city", "A");
+    assert_int_equal(see(&scene, SIDE_CRM, versioned("5", "five")), DEAL_NEWER);
+    (void)json_object_del(deal_values(&scene.deal, SIDE_CRM), "city"); /* as if the answer had not shown it */
+    assert_int_equal(see(&scene, SIDE_CRM, json_pack("[o]", record_document("crm", CRM_RECORD, "5", NULL, NULL, more))),
+                     DEAL_SAME);
+    assert_string_equal(json_text_of(deal_values(&scene.deal, SIDE_CRM), "city"), "A");
+    scene_end(&scene);
+}
+
 /* A document without a version cannot be older. */
 static void test_document_without_version_is_newer(void **state)
 {
@@ -254,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_versions_compare_as_times),
         cmocka_unit_test(test_same_version_with_other_content_is_newer),
         cmocka_unit_test(test_same_version_with_other_annotations_is_the_same),
+        cmocka_unit_test(test_same_version_may_tell_more),
         cmocka_unit_test(test_document_without_version_is_newer),
         cmocka_unit_test(test_documents_are_judged_one_by_one),
         cmocka_unit_test(test_other_partners_referral_is_not_read),
