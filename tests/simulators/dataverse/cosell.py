@@ -49,9 +49,7 @@ OPPORTUNITY_COLUMNS = (
     text("msft_microsoftcrmidentifier", 100, "Microsoft CRM Identifier"),
     text("msft_microsoftpartnercentersolutions", 255, "Products"),
     choice("msft_coselltype", "Co-sell Type", "IP Co-sell", "Services Co-sell", first=CHOICE_BASE),
-    choice(
-        "msft_customerpurchaseintent", "Customer purchase intent", "Yes", "No", "HaveNotDecided", first=CHOICE_BASE
-    ),
+    choice("msft_customerpurchaseintent", "Customer purchase intent", "Yes", "No", "HaveNotDecided", first=CHOICE_BASE),
     lookup("msft_partnerrole", "msft_partnerrole", "Partner role"),
     lookup("msft_solutionarea", "msft_solutionarea", "Solution area"),
     lookup("msft_solutionplay", "msft_solutionplay", "Solution play"),

@@ -153,10 +153,13 @@ class Deals:
         return Reference(logical_name, row.id)
 
     def _person(self, given: Any) -> Reference:
-        if isinstance(given, str):
-            given = {"internalemailaddress": given}
         if given is None:
             return Reference("systemuser", SELLER_ID)
+        if isinstance(given, str):
+            for row in self._organization.store.rows("systemuser"):
+                if _comparable(row.get("internalemailaddress")) == _comparable(given):
+                    return Reference("systemuser", row.id)
+            raise errors.invalid_argument(f"The organisation has no user {given!r}.")
         if not isinstance(given, dict) or "internalemailaddress" not in given:
             raise errors.invalid_argument("A user is given by its columns, with internalemailaddress.")
         found = self._found(given, "systemuser", ("internalemailaddress",), None)

@@ -167,7 +167,8 @@ class Organization:
         return self.store.get(TABLES[reference.table], reference.id) if reference else None
 
     def currency_symbol(self, row: Row) -> str:
-        currency = self.referenced(row.get("transactioncurrencyid"))
+        own = row.table.logical_name == "transactioncurrency"
+        currency = row if own else self.referenced(row.get("transactioncurrencyid"))
         return (currency.get("currencysymbol") or "") if currency else ""
 
     def require(self, caller: Caller, action: str, table: Table) -> None:

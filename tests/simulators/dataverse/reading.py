@@ -28,6 +28,7 @@ from dataverse.schema import COLLECTIONS, TABLES
 from dataverse.store import Row
 from dataverse.table import Collection, Table
 
+
 def get_row(organization: Organization, exchange: Exchange, row: Row) -> Answer:
     """One row; 304 for an If-None-Match with its etag, unless rows are expanded or annotations asked for."""
     organization.require(exchange.caller, "Read", row.table)

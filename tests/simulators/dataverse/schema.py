@@ -236,9 +236,7 @@ OPPORTUNITY_CLOSE = Table(
         lookup("opportunityid", "opportunity", "Opportunity"),
         Column("opportunitystatecode", Kind.INTEGER, "Opportunity Status", create=False, update=False),
         Column("opportunitystatuscode", Kind.INTEGER, "Opportunity Status Reason", create=False, update=False),
-        *state(
-            (0, "Open", ((1, "Open"),)), (1, "Completed", ((2, "Completed"),)), (2, "Canceled", ((3, "Canceled"),))
-        ),
+        *state((0, "Open", ((1, "Open"),)), (1, "Completed", ((2, "Completed"),)), (2, "Canceled", ((3, "Canceled"),))),
         *CURRENCY,
         *BUSINESS,
     ),
