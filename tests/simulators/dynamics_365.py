@@ -16,6 +16,7 @@ from aiohttp import web
 
 from chassis import AdminError, Delivery, DeliveryWorker, Simulator, admin_body, main
 from dataverse import batch, json_text, webhooks
+from dataverse.deals import Deals
 from dataverse.entra import Application, TokenRefused, TokenService
 from dataverse.errors import ServiceError
 from dataverse.events import Event
@@ -65,6 +66,7 @@ class Dynamics365(Simulator):
         self.organization.listener = self._tell_steps
         self.api = WebApi(self.organization)
         self.seller = Seller(self.organization)
+        self.deals = Deals(self.organization)
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
@@ -90,7 +92,11 @@ class Dynamics365(Simulator):
         router.add_delete("/_sim/rows/{set}/{key}", self._row_delete)
         router.add_post("/_sim/rows/opportunities/{key}/close", self._close)
         router.add_post("/_sim/rows/opportunities/{key}/reopen", self._reopen)
+        router.add_post("/_sim/opportunities", self._deal_create)
+        router.add_get("/_sim/opportunities/{key}", self._deal)
+        router.add_patch("/_sim/opportunities/{key}", self._deal_update)
         router.add_post("/_sim/webhooks", self._webhook_create)
+        router.add_post("/_sim/delta-links/expire", self._deltas_expire)
         router.add_post("/_sim/tokens/revoke", self._tokens_revoke)
 
     def reset_state(self) -> None:
@@ -239,6 +245,20 @@ class Dynamics365(Simulator):
 
     async def _reopen(self, request: web.Request) -> web.Response:
         return admin_answer(lambda: self.seller.reopen(request.match_info["key"]))
+
+    async def _deal_create(self, request: web.Request) -> web.Response:
+        body = await self._body(request)
+        return admin_answer(lambda: self.deals.make(body, self._base_url(request)), 201)
+
+    async def _deal(self, request: web.Request) -> web.Response:
+        return admin_answer(lambda: self.deals.show(request.match_info["key"]))
+
+    async def _deal_update(self, request: web.Request) -> web.Response:
+        body = await self._body(request)
+        return admin_answer(lambda: self.deals.edit(request.match_info["key"], body, self._base_url(request)))
+
+    async def _deltas_expire(self, request: web.Request) -> web.Response:
+        return admin_answer(self.organization.expire_deltas)
 
     async def _webhook_create(self, request: web.Request) -> web.Response:
         body = await admin_body(request)

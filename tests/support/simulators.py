@@ -126,7 +126,9 @@ class Simulator:
     def clear_journal(self) -> None:
         self.admin("DELETE", "/_sim/journal")
 
-    def fault(self, action: str, method: str | None = None, path: str = ".*", times: int | None = 1, **more: Any) -> Any:
+    def fault(
+        self, action: str, method: str | None = None, path: str = ".*", times: int | None = 1, **more: Any
+    ) -> Any:
         """The next `times` requests that match are answered with this fault; None: until clear_faults()."""
         match = {"path": path} if method is None else {"method": method, "path": path}
         return self.admin("POST", "/_sim/faults", {"match": match, "action": action, "times": times, **more})
@@ -164,6 +166,18 @@ class PartnerCenter(Simulator):
     def microsoft_answers(self, identifier: str, answer: str, **more: Any) -> Any:
         return self.admin("POST", f"/_sim/referrals/{quote(identifier, safe='')}/microsoft", {"answer": answer, **more})
 
+    def edit_referral_quietly(self, identifier: str, **changes: Any) -> Any:
+        """An edit whose event is lost."""
+        return self.edit_referral(identifier, _sim={"events": False}, **changes)
+
+    def hide_referral(self, identifier: str, status: str = "404") -> Any:
+        """Our user sees it no longer: 404, 403, or `visible` again."""
+        return self.edit_referral(identifier, _sim={"visible": status})
+
+    def engagement(self, identifier: str) -> Any:
+        """The parties of a deal: {"own": [...], "microsoft": [...]}."""
+        return self.admin("GET", f"/_sim/engagements/{quote(identifier, safe='')}")
+
     def set_registration(self, registration: dict[str, Any]) -> Any:
         return self.admin("PUT", "/_sim/registration", registration)
 
@@ -188,6 +202,27 @@ class Dynamics365(Simulator):
 
     def delete_row(self, entity_set: str, identifier: str) -> None:
         self.admin("DELETE", f"/_sim/rows/{entity_set}/{identifier}")
+
+    def add_deal(self, **words: Any) -> Any:
+        """An opportunity with account, contact, owner, team and solutions (docs/simulators.md); what is left out is filled."""
+        return self.admin("POST", "/_sim/opportunities", words)
+
+    def deal(self, identifier: str) -> Any:
+        """The opportunity with everything that belongs to it, in the words of add_deal()."""
+        return self.admin("GET", f"/_sim/opportunities/{identifier}")
+
+    def edit_deal(self, identifier: str, **words: Any) -> Any:
+        return self.admin("PATCH", f"/_sim/opportunities/{identifier}", words)
+
+    def close_deal(self, identifier: str, outcome: str, **more: Any) -> Any:
+        """outcome: won or lost."""
+        return self.admin("POST", f"/_sim/rows/opportunities/{identifier}/close", {"as": outcome, **more})
+
+    def reopen_deal(self, identifier: str) -> Any:
+        return self.admin("POST", f"/_sim/rows/opportunities/{identifier}/reopen", {})
+
+    def expire_delta_links(self) -> None:
+        self.admin("POST", "/_sim/delta-links/expire", {})
 
     def add_webhook(self, **webhook: Any) -> Any:
         return self.admin("POST", "/_sim/webhooks", webhook)

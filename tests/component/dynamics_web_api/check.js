@@ -223,6 +223,59 @@ const steps = {
         assert.equal(undone.value.length, 0);
     },
 
+    async collections() {
+        const rows = "msft_opportunity_msft_microsoftsolution";
+        const detail = (name) => ({ msft_name: name, msft_solutionidentifier: `SOL-${name}` });
+        const key = await api.create({
+            collection: "opportunities",
+            data: {
+                name: "with solutions",
+                "transactioncurrencyid@odata.bind": `/transactioncurrencies(${state.euro})`,
+                [rows]: ["A", "B"].map((name) => ({ msft_price: 12.5, msft_solutionid: detail(name) })),
+            },
+        });
+        const expand = [
+            {
+                property: rows,
+                select: ["msft_price"],
+                expand: [{ property: "msft_solutionid", select: ["msft_solutionidentifier"] }],
+            },
+            { property: "owninguser", select: ["fullname"] },
+        ];
+        const found = await api.retrieve({ collection: "opportunities", key, select: ["name"], expand });
+        const identifiers = found[rows].map((each) => each.msft_solutionid.msft_solutionidentifier);
+        assert.deepEqual(identifiers, ["SOL-A", "SOL-B"]);
+        assert.equal(found.owninguser.fullname, "# Tandem");
+        await api.deleteRecord({ collection: "msft_microsoftsolutions", key: found[rows][0].msft_microsoftsolutionid });
+        const left = await api.retrieveMultiple({
+            collection: `opportunities(${key})/${rows}`,
+            select: ["msft_price"],
+        });
+        assert.equal(left.value.length, 1);
+    },
+
+    async labels() {
+        const choice = await api.retrieveAttribute({
+            entityKey: "LogicalName='opportunity'",
+            attributeKey: "LogicalName='msft_microsoftpartnercenterhelp'",
+            castType: "Microsoft.Dynamics.CRM.PicklistAttributeMetadata",
+            select: ["LogicalName"],
+            expand: [{ property: "OptionSet" }, { property: "GlobalOptionSet" }],
+        });
+        const option = choice.OptionSet.Options.find((each) => each.Label.UserLocalizedLabel.Label === "General or Other");
+        const key = await api.create({
+            collection: "opportunities",
+            data: { name: "with help", msft_microsoftpartnercenterhelp: option.Value },
+        });
+        const found = await api.retrieve({
+            collection: "opportunities",
+            key,
+            select: ["msft_microsoftpartnercenterhelp"],
+            includeAnnotations: "OData.Community.Display.V1.FormattedValue",
+        });
+        assert.equal(found["msft_microsoftpartnercenterhelp_Formatted"], "General or Other");
+    },
+
     async entityNames() {
         const byName = new DynamicsWebApi({ ...configuration, useEntityNames: true });
         const found = await byName.retrieveMultiple({ collection: "transactioncurrency", select: ["isocurrencycode"] });

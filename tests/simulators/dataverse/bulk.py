@@ -9,7 +9,7 @@ from dataverse.exchange import Answer, Exchange, json_answer
 from dataverse.organization import Organization
 from dataverse.payload import parse_object
 from dataverse.resource_path import API_ROOT, RowKey, parse_key, relative, split_path, table_of
-from dataverse.schema import Table
+from dataverse.table import Table
 from dataverse.writing import existing, find, payload_reader
 
 NAMESPACE = "Microsoft.Dynamics.CRM."
@@ -23,8 +23,7 @@ def perform(organization: Organization, exchange: Exchange, table: Table, action
     with organization.transaction():
         for target in targets:
             if action == "CreateMultiple":
-                values = reader.columns(table, target, creating=True)
-                ids.append(organization.create(table, values, exchange.caller).id)
+                ids.append(reader.create(table, target).id)
                 continue
             key = _key(exchange, table, target)
             rest = {name: value for name, value in target.items() if name not in ("@odata.id", table.primary_id)}
@@ -35,8 +34,7 @@ def perform(organization: Organization, exchange: Exchange, table: Table, action
             else:
                 values = {} if key.id is None else {table.primary_id: key.id}
                 values.update(zip(key.columns, key.values))
-                given = reader.columns(table, rest, creating=True)
-                organization.create(table, {**values, **given}, exchange.caller)
+                reader.create(table, rest, values)
     if action != "CreateMultiple":
         return Answer(204)
     context = f"{exchange.base_url}{API_ROOT}$metadata#{NAMESPACE}CreateMultipleResponse"

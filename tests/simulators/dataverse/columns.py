@@ -70,6 +70,7 @@ class Column:
     precision: int = 0
     options: tuple[Option, ...] = ()
     navigation: Mapping[str, str] = field(default_factory=dict)  # navigation property -> logical name of its table
+    collections: Mapping[str, str] = field(default_factory=dict)  # table pointed at -> its navigation property to here
     create: bool = True
     update: bool = True
     read: bool = True

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from dataverse.caller import Caller
-from dataverse.schema import Table
 from dataverse.store import Row
+from dataverse.table import Table
 
 
 @dataclass(frozen=True)

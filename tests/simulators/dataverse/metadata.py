@@ -11,7 +11,8 @@ from dataverse.exchange import Answer, Exchange, json_answer
 from dataverse.organization import Organization
 from dataverse.query import parse_options, split_outside
 from dataverse.resource_path import API_ROOT, Segment
-from dataverse.schema import TABLES, Key, Table
+from dataverse.schema import TABLES
+from dataverse.table import Key, Table
 
 NAMESPACE = "Microsoft.Dynamics.CRM."
 ENGLISH = 1033

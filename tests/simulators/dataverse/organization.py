@@ -14,14 +14,18 @@ from dataverse.caller import BROWSER, Caller
 from dataverse.columns import Kind, Reference, round_to
 from dataverse.events import Event
 from dataverse.registration import check_registration
-from dataverse.schema import BUSINESS_TABLES, MESSAGES, TABLES, Table
+from dataverse.schema import BUSINESS_TABLES, MESSAGES, TABLES
 from dataverse.store import Row, Store
+from dataverse.table import Table
 
 ORGANIZATION_ID = "6d0f7c1e-52b9-4e0a-9d38-71c4e2a95b10"
 ORGANIZATION_NAME = "unq6d0f7c1e52b9ed11b8e5000d3a2"
 BUSINESS_UNIT_ID = "17a9b3c5-d7e9-4f01-8a23-4b5c6d7e8f07"
 APPLICATION_USER_ID = "3c8b61d2-7f05-4e9a-b2c4-90d7e1f3a605"
 SELLER_ID = "c4d7e8f1-0a2b-4c3d-8e5f-6a7b8c9d0e06"
+COLLEAGUE_ID = "8e2b5d17-4c60-4a91-b3f8-2d7c6e5f4a08"
+SALES_TEAM_ROLE_ID = "b1c9e4a6-7d38-4f25-9e60-5a4b3c2d1e09"
+SALES_TEAM = 1001  # connectionrole.category
 EURO_ID = "0f6f2a33-9d41-4be8-a7c6-3e5b90d1f7a4"
 BASE_CURRENCY_SYMBOL = "$"
 _NAMES = uuid.UUID("5d3b1f5e-6a0c-4d7b-9b5e-2f6f0c1d8a11")
@@ -31,6 +35,9 @@ _CASCADES = {
     ("sdkmessageprocessingstep", "eventhandler"),
     ("sdkmessageprocessingstepimage", "sdkmessageprocessingstepid"),
     ("opportunityclose", "opportunityid"),
+    ("msft_microsoftsolution", "msft_opportunityid"),
+    ("connection", "record1id"),
+    ("connection", "record2id"),
 }
 # Columns of the default duplicate detection rules (Dataverse reference, section 11: account, contact, lead only).
 _DUPLICATE_RULES = {"account": "name", "contact": "emailaddress1", "lead": "emailaddress1"}
@@ -49,6 +56,7 @@ class Organization:
         self.host = host
         self.listener: Callable[[Event], None] = lambda event: None
         self.store = Store()
+        self.expired_version = 0
         self._events: list[Event] | None = None
         self.reset()
 
@@ -57,6 +65,7 @@ class Organization:
     def reset(self) -> None:
         """The sandbox as it starts: users, currencies, messages, nothing else."""
         self.store = Store()
+        self.expired_version = 0
         moment = self.now()
 
         def seed(logical_name: str, row_id: str, values: dict[str, Any]) -> None:
@@ -66,9 +75,24 @@ class Organization:
         seed(
             "systemuser",
             APPLICATION_USER_ID,
-            {"fullname": "# Tandem", "applicationid": self.application_id, "isdisabled": False},
+            {
+                "firstname": "#",
+                "lastname": "Tandem",
+                "fullname": "# Tandem",
+                "applicationid": self.application_id,
+                "isdisabled": False,
+            },
         )
-        seed("systemuser", SELLER_ID, {"fullname": "Jonas Weidlich", "isdisabled": False})
+        for row_id, first, last, phone in (
+            (SELLER_ID, "Jonas", "Weidlich", "+49 40 0000001"),
+            (COLLEAGUE_ID, "Mira", "Holt", "+49 40 0000002"),
+        ):
+            email = f"{first}.{last}@nordlicht.example".lower()
+            person = {"firstname": first, "lastname": last, "fullname": f"{first} {last}", "domainname": email}
+            reached = {"internalemailaddress": email, "address1_telephone1": phone, "isdisabled": False}
+            seed("systemuser", row_id, {**person, **reached})
+        role = {"name": "Sales Team", "category": SALES_TEAM, "statecode": 0, "statuscode": 1}
+        seed("connectionrole", SALES_TEAM_ROLE_ID, role)
         for row_id, name, code, symbol, rate in (
             (EURO_ID, "Euro", "EUR", "€", "0.9174311927"),
             (named_id("currency USD"), "US Dollar", "USD", "$", "1"),
@@ -143,7 +167,8 @@ class Organization:
         return self.store.get(TABLES[reference.table], reference.id) if reference else None
 
     def currency_symbol(self, row: Row) -> str:
-        currency = self.referenced(row.get("transactioncurrencyid"))
+        own = row.table.logical_name == "transactioncurrency"
+        currency = row if own else self.referenced(row.get("transactioncurrencyid"))
         return (currency.get("currencysymbol") or "") if currency else ""
 
     def require(self, caller: Caller, action: str, table: Table) -> None:
@@ -166,6 +191,7 @@ class Organization:
         stored: dict[str, Any] = {table.primary_id: row_id, **self._defaults(table), **values}
         stored.update(createdon=moment, createdby=creator, modifiedon=moment, modifiedby=creator)
         stored["modifiedonbehalfby"] = _delegate(caller)
+        self._inherit_currency(stored)
         if "ownerid" in table.columns and stored.get("ownerid") is None:
             stored["ownerid"] = creator
         if "statecode" in table.columns:
@@ -176,6 +202,7 @@ class Organization:
             after = self.store.put(table, row_id, stored)
             sent = [name for name in stored if stored[name] is not None and not name.endswith("_base")]
             self.emit("Create", table, row_id, tuple(sent), None, after, caller)
+            self._touch_opportunities(None, after, caller)
         return after
 
     def update(self, row: Row, values: Mapping[str, Any], caller: Caller) -> Row:
@@ -199,6 +226,7 @@ class Organization:
         with self.transaction():
             self.store.delete(row.table, row.id)
             self.emit("Delete", row.table, row.id, (), row, None, caller)
+            self._touch_opportunities(row, None, caller)
             self._unlink(row, caller)
 
     def apply(self, row: Row, values: Mapping[str, Any], caller: Caller, *, fires: bool = True) -> Row:
@@ -215,7 +243,29 @@ class Organization:
             sent = tuple(values) + (("fullname",) if {"firstname", "lastname"} & set(values) else ())
             if fires:
                 self.emit("Update", table, row.id, sent, row, after, caller)
+            self._touch_opportunities(row, after, caller)
         return after
+
+    def expire_deltas(self) -> None:
+        """Every delta link given so far has expired. Links given from now on name a later version."""
+        self.store.version += 1
+        self.expired_version = self.store.version
+
+    def _touch_opportunities(self, before: Row | None, after: Row | None, caller: Caller) -> None:
+        """Where a change of a child row is one of its opportunity as well: a new version, but no event."""
+        if not self.settings["child_write_touches_parent"]:
+            return
+        parents = {row.get("msft_opportunityid"): None for row in (before, after) if row is not None}
+        for parent in parents:
+            row = self.referenced(parent)
+            if row is not None:
+                self.apply(row, {}, caller, fires=False)
+
+    def _inherit_currency(self, stored: dict[str, Any]) -> None:
+        """A solution without a currency has the one of its opportunity."""
+        opportunity = self.referenced(stored.get("msft_opportunityid"))
+        if opportunity is not None and stored.get("transactioncurrencyid") is None:
+            stored["transactioncurrencyid"] = opportunity.get("transactioncurrencyid")
 
     def _defaults(self, table: Table) -> dict[str, Any]:
         defaults: dict[str, Any] = {
@@ -256,7 +306,9 @@ class Organization:
 
     def _compute(self, table: Table, stored: dict[str, Any], values: Mapping[str, Any], before: Row | None) -> None:
         """Fills computed columns of a row about to be stored: names, exchange rate, base amounts."""
-        if "fullname" in table.columns and table.logical_name != "systemuser":
+        if "owninguser" in table.columns:
+            stored["owninguser"] = stored.get("ownerid")
+        if "fullname" in table.columns:
             names = [stored.get("firstname"), stored.get("lastname")]
             stored["fullname"] = " ".join(name for name in names if name) or None
         if stored.get("isrevenuesystemcalculated"):

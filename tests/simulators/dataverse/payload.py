@@ -11,8 +11,9 @@ from dataverse.caller import Caller
 from dataverse.columns import Column, Kind, Reference, accept
 from dataverse.organization import Organization
 from dataverse.resource_path import parse_key, relative, split_path, table_of
-from dataverse.schema import TABLES, Table
+from dataverse.schema import COLLECTIONS, TABLES
 from dataverse.store import Row
+from dataverse.table import Collection, Table
 
 BIND = "@odata.bind"
 
@@ -25,11 +26,27 @@ class PayloadReader:
     base_url: str
     caller: Caller
     content_ids: Mapping[str, Row] = field(default_factory=dict)
+    _nested: list[tuple[Collection, list[Any]]] | None = None
+
+    def create(self, table: Table, body: Mapping[str, Any], more: Mapping[str, Any] | None = None) -> Row:
+        """Creates a row with the columns of body and of more, and the new rows nested in its collections after it."""
+        outer, self._nested = self._nested, []
+        values = self.columns(table, body, creating=True)
+        nested, self._nested = self._nested, outer
+        row = self.organization.create(table, {**(more or {}), **values}, self.caller)
+        for collection, items in nested:
+            for item in items:
+                if not isinstance(item, dict):
+                    raise errors.payload(table.entity_set, f"'{collection.name}' has to hold objects.")
+                parent = {collection.column: Reference(table.logical_name, row.id)}
+                self.create(TABLES[collection.table], item, parent)
+        return row
 
     def columns(self, table: Table, body: Mapping[str, Any], *, creating: bool) -> dict[str, Any]:
         """The stored values of all columns in body, in its order. Raises ServiceError for the first that is refused.
 
-        On creation a related row may be nested; it is created on the way, inside the caller's transaction.
+        On creation a related row may be nested; it is created on the way, inside the caller's transaction. Lists of new
+        rows are taken only inside of create().
         """
         values: dict[str, Any] = {}
         for name, value in body.items():
@@ -42,8 +59,9 @@ class PayloadReader:
             elif name in table.navigation and isinstance(value, dict) and creating:
                 column, target = table.navigation[name]
                 self._check_writable(table, column, creating)
-                inner = self.columns(TABLES[target], value, creating=True)
-                values[column.name] = Reference(target, self.organization.create(TABLES[target], inner, self.caller).id)
+                values[column.name] = Reference(target, self.create(TABLES[target], value).id)
+            elif name in COLLECTIONS[table.logical_name] and isinstance(value, list) and self._nested is not None:
+                self._nested.append((COLLECTIONS[table.logical_name][name], value))
             else:
                 self._plain(table, name, value, creating, values)
         return values

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
 
 from dataverse import errors, expression
-from dataverse.schema import TABLES, Table
+from dataverse.schema import COLLECTIONS, TABLES
+from dataverse.table import Table
 
 _KNOWN = ("$select", "$expand", "$filter", "$orderby", "$top", "$count", "$skiptoken", "$deltatoken", "tag")
 PAGE_MAX = 5000
+EXPANSIONS_MAX = 15
+_NESTED_LIMIT = (
+    "Only $select and $filter clause can be provided while doing $expand on many-to-one relationship or nested "
+    "one-to-many relationship."
+)
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Which properties of a row are given back (None: all), and which related rows with them."""
+    """Which properties of a row are given back (None: all), and which related rows with them.
+
+    Of the rows of a collection also which ones, in what order and how many; `options` is all of it as it was asked for.
+    """
 
     select: tuple[str, ...] | None = None
     expand: dict[str, "Projection"] = field(default_factory=dict)
+    condition: expression.Node | None = None
+    order: tuple[tuple[str, bool], ...] = ()
+    top: int | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether anything is expanded below something expanded; collections are then paged."""
+        return any(inner.expand for inner in self.expand.values())
 
 
 @dataclass(frozen=True)
@@ -72,29 +91,56 @@ def parse_preferences(header: str) -> Preferences:
 
 
 def parse_projection(table: Table, select: str | None, expand: str | None) -> Projection:
+    """$select and $expand of a query, checked against the tables."""
+    projection = Projection(_selected(table, select), _expanded(table, expand) if expand else {})
+    if _expansions(projection) > EXPANSIONS_MAX:
+        raise errors.query_syntax(f"A query has no more than {EXPANSIONS_MAX} $expand options.")
+    if projection.is_nested and any(inner.order or inner.top for inner in projection.expand.values()):
+        raise errors.query_syntax(_NESTED_LIMIT)
+    return projection
+
+
+def _expansions(projection: Projection) -> int:
+    return sum(1 + _expansions(inner) for inner in projection.expand.values())
+
+
+def _selected(table: Table, select: str | None) -> tuple[str, ...] | None:
     names = None
     if select:
         names = tuple(name.strip() for name in select.split(","))
         for name in names:
             if name not in table.properties:
                 raise errors.unknown_property(table.logical_name, name)
-    return Projection(names, parse_expand(table, expand) if expand else {})
+    return names
 
 
-def parse_expand(table: Table, text: str) -> dict[str, Projection]:
-    """`a($select=x,y;$expand=b),c`: single-valued navigation properties only."""
+def _expanded(table: Table, text: str, depth: int = 0) -> dict[str, Projection]:
+    """`a($select=x,y;$expand=b),c`. Only collections take $filter, and on the first level $orderby and $top."""
     result: dict[str, Projection] = {}
     for item in split_outside(text, ","):
         match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", item, re.DOTALL)
         if not match:
             raise errors.query_syntax(f"Syntax error in $expand '{text}'.")
-        if match.group(1) not in table.navigation:
-            raise errors.unknown_property(table.logical_name, match.group(1))
-        target = TABLES[table.navigation[match.group(1)][1]]
-        inner = dict(part.strip().partition("=")[::2] for part in split_outside(match.group(2) or "", ";"))
-        if set(inner) - {"$select", "$expand"}:
-            raise errors.query_syntax(f"Only $select and $expand are supported inside $expand '{text}'.")
-        result[match.group(1)] = parse_projection(target, inner.get("$select"), inner.get("$expand"))
+        name, options = match.group(1), match.group(2) or ""
+        inner = dict(part.strip().partition("=")[::2] for part in split_outside(options, ";"))
+        collection = COLLECTIONS[table.logical_name].get(name)
+        if collection is None and name not in table.navigation:
+            raise errors.unknown_property(table.logical_name, name)
+        target = TABLES[collection.table if collection else table.navigation[name][1]]
+        if set(inner) - {"$select", "$expand", "$filter", "$orderby", "$top"}:
+            raise errors.query_syntax(f"The query option is not supported inside $expand '{text}'.")
+        if set(inner) & {"$orderby", "$top"} and (depth or collection is None):
+            raise errors.query_syntax(_NESTED_LIMIT)
+        if "$filter" in inner and collection is None:
+            raise errors.query_syntax(f"$filter is for collections only, not for '{name}'.")
+        result[name] = Projection(
+            _selected(target, inner.get("$select")),
+            _expanded(target, inner["$expand"], depth + 1) if inner.get("$expand") else {},
+            parse_filter(target, inner["$filter"]) if "$filter" in inner else None,
+            tuple(parse_order(target, inner["$orderby"])) if "$orderby" in inner else (),
+            parse_top(inner["$top"]) if "$top" in inner else None,
+            inner,
+        )
     return result
 
 

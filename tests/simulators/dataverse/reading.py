@@ -6,16 +6,15 @@ import re
 import time
 from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import quote
 
-from dataverse import errors, expression
+from dataverse import errors
 from dataverse.exchange import Answer, Exchange, json_answer
 from dataverse.organization import Organization
+from dataverse.paging import Cookie, link, read_cookie
 from dataverse.query import (
     PAGE_MAX,
     Preferences,
     Projection,
-    check_path,
     parse_filter,
     parse_options,
     parse_order,
@@ -23,14 +22,11 @@ from dataverse.query import (
     parse_projection,
     parse_top,
 )
-from dataverse.rendering import context, entity, read_path
+from dataverse.rendering import context, entity, matching, members
 from dataverse.resource_path import API_ROOT
-from dataverse.schema import Table
+from dataverse.schema import COLLECTIONS, TABLES
 from dataverse.store import Row
-
-_COOKIE = re.compile(
-    r'<cookie pagenumber="(\d+)" last="([0-9a-f-]{36})" offset="(\d+)" since="(\d*)" start="([^"]*)" />'
-)
+from dataverse.table import Collection, Table
 
 
 def get_row(organization: Organization, exchange: Exchange, row: Row) -> Answer:
@@ -40,11 +36,12 @@ def get_row(organization: Organization, exchange: Exchange, row: Row) -> Answer:
     _allow(options, "$select", "$expand", "tag")
     preferences = parse_preferences(exchange.header("prefer") or "")
     projection = parse_projection(row.table, options.get("$select"), options.get("$expand"))
+    _require_expanded(organization, exchange, row.table, projection)
     unchanged = (exchange.header("if-none-match") or "").strip() == row.etag
     if unchanged and not projection.expand and not preferences.annotations:
         return Answer(304, {"ETag": row.etag})
     body = {"@odata.context": context(exchange.base_url, row.table, projection, "/$entity")}
-    body.update(entity(organization, row, projection, preferences))
+    body.update(entity(organization, row, projection, preferences, exchange.base_url, is_addressed=True))
     return json_answer(body, headers={"ETag": row.etag, **applied(preferences)})
 
 
@@ -53,11 +50,35 @@ def get_rows(organization: Organization, exchange: Exchange, table: Table) -> An
     organization.require(exchange.caller, "Read", table)
     options = parse_options(exchange.query)
     preferences = parse_preferences(exchange.header("prefer") or "")
-    cookie = _read_cookie(options)
+    cookie = read_cookie(options)
     if preferences.track_changes or "$deltatoken" in options or (cookie and cookie.start):
         return _get_changes(organization, exchange, table, options, preferences, cookie)
+    return _get_page(organization, exchange, table, organization.store.rows(table.logical_name), options, preferences)
+
+
+def get_collection(organization: Organization, exchange: Exchange, row: Row, collection: Collection) -> Answer:
+    """The rows of a collection-valued navigation property, as a list of its own."""
+    table = TABLES[collection.table]
+    organization.require(exchange.caller, "Read", table)
+    options = parse_options(exchange.query)
+    preferences = parse_preferences(exchange.header("prefer") or "")
+    if preferences.track_changes or "$deltatoken" in options:
+        raise errors.query_syntax("Changes are tracked for whole tables only.")
+    return _get_page(organization, exchange, table, members(organization, row, collection), options, preferences)
+
+
+def _get_page(
+    organization: Organization,
+    exchange: Exchange,
+    table: Table,
+    rows: list[Row],
+    options: dict[str, str],
+    preferences: Preferences,
+) -> Answer:
+    cookie = read_cookie(options)
     projection = parse_projection(table, options.get("$select"), options.get("$expand"))
-    rows = select_rows(organization, table, options)
+    _require_expanded(organization, exchange, table, projection)
+    rows = select_rows(organization, table, rows, options)
     body: dict[str, Any] = {"@odata.context": context(exchange.base_url, table, projection)}
     if options.get("$count") == "true":
         body["@odata.count"] = min(len(rows), PAGE_MAX)
@@ -66,10 +87,10 @@ def get_rows(organization: Organization, exchange: Exchange, table: Table) -> An
     offset = _resume(rows, cookie)
     size = preferences.page_size or PAGE_MAX
     page = rows[offset : offset + size]
-    body["value"] = [entity(organization, row, projection, preferences) for row in page]
+    body["value"] = [entity(organization, row, projection, preferences, exchange.base_url) for row in page]
     if offset + size < len(rows):
-        token = _cookie_text((cookie.page if cookie else 1) + 1, page[-1].id, offset + size, "", "")
-        body["@odata.nextLink"] = _link(exchange, options, "$skiptoken", token)
+        token = Cookie((cookie.page if cookie else 1) + 1, page[-1].id, offset + size)
+        body["@odata.nextLink"] = link(exchange.base_url, exchange.path, options, "$skiptoken", str(token))
     return json_answer(body, headers=applied(preferences))
 
 
@@ -79,16 +100,20 @@ def count_rows(organization: Organization, exchange: Exchange, table: Table) -> 
     return Answer(200, {"Content-Type": "text/plain"}, str(min(len(rows), PAGE_MAX)).encode())
 
 
-def select_rows(organization: Organization, table: Table, options: dict[str, str]) -> list[Row]:
-    """All rows a $filter keeps, in the order of $orderby (nulls first, as the database sorts) or of their creation."""
-    rows = organization.store.rows(table.logical_name)
-    if "$filter" in options:
-        node = parse_filter(table, options["$filter"])
-        rows = [row for row in rows if expression.holds(node, lambda path, row=row: read_path(organization, row, path))]
-    for path, descending in reversed(parse_order(table, options["$orderby"]) if "$orderby" in options else []):
-        check_path(table, path)
-        rows.sort(key=lambda row: _sort_key(read_path(organization, row, path)), reverse=descending)
-    return rows
+def select_rows(organization: Organization, table: Table, rows: list[Row], options: dict[str, str]) -> list[Row]:
+    """The rows $filter keeps, in the order of $orderby or of their creation."""
+    condition = parse_filter(table, options["$filter"]) if "$filter" in options else None
+    order = parse_order(table, options["$orderby"]) if "$orderby" in options else []
+    return matching(organization, rows, condition, order)
+
+
+def _require_expanded(organization: Organization, exchange: Exchange, table: Table, projection: Projection) -> None:
+    """Expanded tables need the privilege to read them, too."""
+    for name, inner in projection.expand.items():
+        collection = COLLECTIONS[table.logical_name].get(name)
+        target = TABLES[collection.table if collection else table.navigation[name][1]]
+        organization.require(exchange.caller, "Read", target)
+        _require_expanded(organization, exchange, target, inner)
 
 
 def applied(preferences: Preferences) -> dict[str, str]:
@@ -104,29 +129,19 @@ def applied(preferences: Preferences) -> dict[str, str]:
     return {"Preference-Applied": ",".join(parts)} if parts else {}
 
 
-class _Cookie:
-    """Where a paged read goes on: after the last row given, or at offset should that row be gone.
-
-    since and start belong to change tracking: the version the read began after, and the delta token it will end with.
-    """
-
-    def __init__(self, page: int, last: str, offset: int, since: str, start: str) -> None:
-        self.page, self.last, self.offset, self.since, self.start = page, last, offset, since, start
-
-
 def _get_changes(
     organization: Organization,
     exchange: Exchange,
     table: Table,
     options: dict[str, str],
     preferences: Preferences,
-    cookie: _Cookie | None,
+    cookie: Cookie | None,
 ) -> Answer:
     """Rows changed after the token's version, then deletions, ordered by version so that pages lose nothing.
 
     The final delta link holds the version at which the first page was read: what changed meanwhile comes again.
     """
-    if not table.change_tracking:
+    if not table.change_tracking or table.logical_name in organization.settings["untracked_tables"]:
         raise errors.invalid_argument(f"Change tracking is not enabled for the table '{table.logical_name}'.")
     _allow(options, "$select", "$skiptoken", "$deltatoken", "tag")
     projection = parse_projection(table, options.get("$select"), None)
@@ -152,10 +167,10 @@ def _get_changes(
     body: dict[str, Any] = {"@odata.context": context(exchange.base_url, table, projection, suffix)}
     if len(changes) > size:
         began = "" if since is None else str(since)
-        token = _cookie_text((cookie.page if cookie else 1) + 1, page[-1][1], page[-1][0], began, start)
-        body["@odata.nextLink"] = _link(exchange, options, "$skiptoken", token)
+        token = Cookie((cookie.page if cookie else 1) + 1, page[-1][1], page[-1][0], began, start)
+        body["@odata.nextLink"] = link(exchange.base_url, exchange.path, options, "$skiptoken", str(token))
     else:
-        body["@odata.deltaLink"] = _link(exchange, options, "$deltatoken", start)
+        body["@odata.deltaLink"] = link(exchange.base_url, exchange.path, options, "$deltatoken", start)
     body["value"] = [_change(organization, exchange, table, change, projection, preferences) for change in page]
     return json_answer(body, headers=applied(preferences))
 
@@ -187,47 +202,17 @@ def _version_of(organization: Organization, token: str) -> int:
         raise errors.query_syntax("The delta token is not valid.")
     moment = datetime.strptime(match.group(2), "%m/%d/%Y %H:%M:%S.%f").replace(tzinfo=timezone.utc)
     settings = organization.settings
-    if time.time() - moment.timestamp() > settings["delta_token_lifetime_seconds"]:
+    is_old = time.time() - moment.timestamp() > settings["delta_token_lifetime_seconds"]
+    if is_old or int(match.group(1)) < organization.expired_version:
         text = "The delta token has expired. Read all rows again."
         raise errors.ServiceError(settings["expired_delta_status"], settings["expired_delta_code"], text)
     return int(match.group(1))
 
 
-def _link(exchange: Exchange, options: dict[str, str], name: str, value: str) -> str:
-    """An absolute URL with the options of this request, the old tokens replaced by the new one."""
-    kept = [
-        f"{option}={quote(text, safe='$,()=/')}"
-        for option, text in options.items()
-        if option not in ("$skiptoken", "$deltatoken")
-    ]
-    path = f"{exchange.base_url}{API_ROOT}{exchange.path.strip('/')}"
-    kept.append(f"{name}={quote(value, safe='')}")
-    return f"{path}?{'&'.join(kept)}"
-
-
-def _cookie_text(page: int, last: str, offset: int, since: str, start: str) -> str:
-    return f'<cookie pagenumber="{page}" last="{last}" offset="{offset}" since="{since}" start="{start}" />'
-
-
-def _read_cookie(options: dict[str, str]) -> _Cookie | None:
-    if "$skiptoken" not in options:
-        return None
-    match = _COOKIE.fullmatch(options["$skiptoken"])
-    if not match:
-        raise errors.query_syntax("Malformed XML in the paging cookie.")
-    return _Cookie(int(match.group(1)), match.group(2), int(match.group(3)), match.group(4), match.group(5))
-
-
-def _resume(rows: list[Row], cookie: _Cookie | None) -> int:
+def _resume(rows: list[Row], cookie: Cookie | None) -> int:
     if cookie is None:
         return 0
     return next((index + 1 for index, row in enumerate(rows) if row.id == cookie.last), cookie.offset)
-
-
-def _sort_key(value: Any) -> tuple[bool, Any]:
-    if isinstance(value, str):
-        value = value.casefold()
-    return (value is not None, value if value is not None else 0)
 
 
 def _allow(options: dict[str, str], *names: str) -> None:

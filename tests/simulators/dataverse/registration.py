@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from dataverse import errors
 from dataverse.columns import Reference
-from dataverse.schema import TABLES, Table
+from dataverse.schema import TABLES
+from dataverse.table import Table
 
 if TYPE_CHECKING:
     from dataverse.organization import Organization

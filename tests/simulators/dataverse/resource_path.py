@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 from dataverse import errors
 from dataverse.columns import GUID_PATTERN, Column, Kind, Reference, accept
-from dataverse.schema import ENTITY_SETS, Table
+from dataverse.schema import ENTITY_SETS
+from dataverse.table import Table
 
 API_ROOT = "/api/data/v9.2/"
 KEY_BYTES_MAX = 900

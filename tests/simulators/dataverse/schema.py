@@ -1,168 +1,40 @@
-"""The tables of the sandbox: standard columns of the Dataverse reference (sections 7, 8, 16) and the columns of the
-co-sell connector's solution (Partner Center reference, 5.3).
-
-The integer codes of the connector's choices are unconfirmed; the ones here are invented in the solution's range.
+"""The tables of the sandbox: standard ones with the columns of the Dataverse reference (sections 7, 8, 16), and those of
+the co-sell connector's solution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from decimal import Decimal
-from functools import cached_property
 
+from dataverse import cosell
 from dataverse.columns import Column, Kind, Option
-
-MONEY_LIMIT = Decimal("1000000000000")
-CHOICE_BASE = 299_600_000
-
-
-@dataclass(frozen=True)
-class Key:
-    """An alternate key: its columns are unique together, and rows can be addressed by them."""
-
-    name: str
-    columns: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Table:
-    logical_name: str
-    entity_set: str
-    schema_name: str
-    primary_id: str
-    primary_name: str
-    column_list: tuple[Column, ...]
-    keys: tuple[Key, ...] = ()
-    change_tracking: bool = False
-    writable: bool = True
-
-    @cached_property
-    def columns(self) -> Mapping[str, Column]:
-        return {column.name: column for column in self.column_list}
-
-    @cached_property
-    def properties(self) -> Mapping[str, Column]:
-        """Columns by the name under which they are read."""
-        return {column.property_name: column for column in self.column_list if column.read}
-
-    @cached_property
-    def navigation(self) -> Mapping[str, tuple[Column, str]]:
-        """Single-valued navigation properties: the lookup behind each and the logical name of its target."""
-        return {
-            name: (column, target)
-            for column in self.column_list
-            if column.kind is Kind.LOOKUP
-            for name, target in column.navigation.items()
-        }
-
-    @property
-    def has_currency(self) -> bool:
-        return "transactioncurrencyid" in self.columns and self.logical_name != "transactioncurrency"
-
-    def status_options(self, state: int) -> tuple[Option, ...]:
-        return tuple(option for option in self.columns["statuscode"].options if option.state == state)
-
-
-def _text(name: str, length: int, label: str = "", required: bool = False) -> Column:
-    return Column(name, Kind.TEXT, label, max_length=length, required=required)
-
-
-def _memo(name: str, length: int, label: str = "") -> Column:
-    return Column(name, Kind.MEMO, label, max_length=length)
-
-
-def _whole(name: str, minimum: int, maximum: int, label: str = "", required: bool = False) -> Column:
-    return Column(name, Kind.INTEGER, label, minimum=Decimal(minimum), maximum=Decimal(maximum), required=required)
-
-
-def _boolean(name: str, label: str = "", yes: str = "Yes", no: str = "No") -> Column:
-    return Column(name, Kind.BOOLEAN, label, true_label=yes, false_label=no)
-
-
-def _money(name: str, label: str = "") -> tuple[Column, Column]:
-    """A money column and its computed companion in the organisation's currency."""
-    column = Column(name, Kind.MONEY, label, minimum=-MONEY_LIMIT, maximum=MONEY_LIMIT, precision=2)
-    base = Column(f"{name}_base", Kind.MONEY, f"{label} (Base)", precision=2, create=False, update=False)
-    return column, base
-
-
-def _choice(name: str, label: str, *labels: str, first: int = 0) -> Column:
-    options = tuple(Option(first + index, text) for index, text in enumerate(labels))
-    return Column(name, Kind.CHOICE, label, options=options)
-
-
-def _lookup(name: str, targets: dict[str, str] | str, label: str = "", update: bool = True) -> Column:
-    navigation = {name: targets} if isinstance(targets, str) else targets
-    return Column(name, Kind.LOOKUP, label, navigation=navigation, update=update)
-
-
-def _date(name: str, label: str = "") -> Column:
-    return Column(name, Kind.DATE_ONLY, label)
-
-
-def _id(name: str) -> Column:
-    return Column(name, Kind.UNIQUE_ID, update=False, required=True)
-
-
-def _state(*states: tuple[int, str, tuple[tuple[int, str], ...]]) -> tuple[Column, Column]:
-    state_options = tuple(Option(value, label) for value, label, _ in states)
-    status_options = tuple(Option(value, label, state) for state, _, statuses in states for value, label in statuses)
-    return (
-        Column("statecode", Kind.STATE, "Status", options=state_options, create=False),
-        Column("statuscode", Kind.STATUS, "Status Reason", options=status_options),
-    )
-
-
-_ACTIVE_OR_NOT = _state((0, "Active", ((1, "Active"),)), (1, "Inactive", ((2, "Inactive"),)))
-_ENABLED_OR_NOT = _state((0, "Enabled", ((1, "Enabled"),)), (1, "Disabled", ((2, "Disabled"),)))
-
-
-def _computed(name: str, kind: Kind, label: str, target: str = "", precision: int = 0) -> Column:
-    navigation = {name: target} if target else {}
-    return Column(name, kind, label, navigation=navigation, precision=precision, create=False, update=False)
-
-
-_AUDIT = (
-    _computed("createdon", Kind.DATE_TIME, "Created On"),
-    _computed("createdby", Kind.LOOKUP, "Created By", "systemuser"),
-    _computed("modifiedon", Kind.DATE_TIME, "Modified On"),
-    _computed("modifiedby", Kind.LOOKUP, "Modified By", "systemuser"),
-    _computed("modifiedonbehalfby", Kind.LOOKUP, "Modified By (Delegate)", "systemuser"),
-    _computed("versionnumber", Kind.BIG_INTEGER, "Version Number"),
+from dataverse.cosell import OPPORTUNITY_COLUMNS, REFERRAL_COLUMNS
+from dataverse.table import (
+    ACTIVE_OR_NOT,
+    ADDRESS,
+    AUDIT,
+    BUSINESS,
+    CURRENCY,
+    ENABLED_OR_NOT,
+    Collection,
+    Key,
+    Table,
+    boolean,
+    choice,
+    computed,
+    date,
+    identifier,
+    lookup,
+    memo,
+    money,
+    state,
+    text,
+    whole,
 )
-_BUSINESS = (
-    *_AUDIT,
-    _lookup("ownerid", "systemuser", "Owner"),
-    Column("overriddencreatedon", Kind.DATE_ONLY, "Record Created On", update=False),
-)
-_CURRENCY = (
-    _lookup("transactioncurrencyid", "transactioncurrency", "Currency"),
-    _computed("exchangerate", Kind.DECIMAL, "Exchange Rate", precision=10),
-)
-_REFERRAL = (
-    _boolean("msft_microsoftpartnercenterreferralsync", "Sync with Partner Center"),
-    _text("msft_microsoftpartnercenterreferralidentifier", 100, "Referral Identifier"),
-    _text("msft_microsoftpartnercenterreferrallink", 500, "Referral Link"),
-    _text("msft_microsoftpartnercenterreferralprogram", 200, "Referral Program"),
-    _memo("msft_microsoftpartnercenterreferralsyncaudit", 100_000, "Audit"),
-)
+
 # A column of the organisation's own, so that every kind of value occurs.
 _REGIONS = tuple(Option(100_000_000 + index, label) for index, label in enumerate(("North", "East", "South", "West")))
-_ADDRESS = (
-    _text("address1_line1", 250),
-    _text("address1_line2", 250),
-    _text("address1_city", 80),
-    _text("address1_stateorprovince", 50),
-    _text("address1_postalcode", 20),
-    _text("address1_country", 80),
-)
-
-
-def _named(logical_name: str, entity_set: str, schema_name: str, extra: tuple[Column, ...] = ()) -> Table:
-    columns = (_id(f"{logical_name}id"), _text("msft_name", 200, "Name"), *extra, *_ACTIVE_OR_NOT, *_AUDIT)
-    return Table(logical_name, entity_set, schema_name, f"{logical_name}id", "msft_name", columns)
-
 
 OPPORTUNITY = Table(
     "opportunity",
@@ -171,25 +43,30 @@ OPPORTUNITY = Table(
     "opportunityid",
     "name",
     (
-        _id("opportunityid"),
-        _text("name", 300, "Topic"),
-        _memo("description", 2000, "Description"),
-        *_money("estimatedvalue", "Est. Revenue"),
-        *_money("actualvalue", "Actual Revenue"),
-        *_money("budgetamount", "Budget Amount"),
-        _boolean("isrevenuesystemcalculated", "Revenue", "System Calculated", "User Provided"),
-        _date("estimatedclosedate", "Est. Close Date"),
-        _date("actualclosedate", "Actual Close Date"),
-        _date("finaldecisiondate", "Final Decision Date"),
-        _whole("closeprobability", 0, 100, "Probability"),
-        _lookup("customerid", {"customerid_account": "account", "customerid_contact": "contact"}, "Potential Customer"),
-        _lookup("parentaccountid", "account", "Account"),
-        _lookup("parentcontactid", "contact", "Contact"),
-        _lookup("originatingleadid", "lead", "Originating Lead", update=False),
-        _choice("salesstage", "Sales Stage", "Qualify", "Develop", "Propose", "Close"),
-        _text("stepname", 200, "Pipeline Phase"),
-        _choice("opportunityratingcode", "Rating", "Hot", "Warm", "Cold", first=1),
-        _choice(
+        identifier("opportunityid"),
+        text("name", 300, "Topic"),
+        memo("description", 2000, "Description"),
+        *money("estimatedvalue", "Est. Revenue"),
+        *money("actualvalue", "Actual Revenue"),
+        *money("budgetamount", "Budget Amount"),
+        boolean("isrevenuesystemcalculated", "Revenue", "System Calculated", "User Provided"),
+        date("estimatedclosedate", "Est. Close Date"),
+        date("actualclosedate", "Actual Close Date"),
+        date("finaldecisiondate", "Final Decision Date"),
+        whole("closeprobability", 0, 100, "Probability"),
+        lookup(
+            "customerid",
+            {"customerid_account": "account", "customerid_contact": "contact"},
+            "Potential Customer",
+            collections={"account": "opportunity_customer_accounts", "contact": "opportunity_customer_contacts"},
+        ),
+        lookup("parentaccountid", "account", "Account", collections={"account": "opportunity_parent_account"}),
+        lookup("parentcontactid", "contact", "Contact", collections={"contact": "opportunity_parent_contact"}),
+        lookup("originatingleadid", "lead", "Originating Lead", update=False),
+        choice("salesstage", "Sales Stage", "Qualify", "Develop", "Propose", "Close"),
+        text("stepname", 200, "Pipeline Phase"),
+        choice("opportunityratingcode", "Rating", "Hot", "Warm", "Cold", first=1),
+        choice(
             "purchasetimeframe",
             "Purchase Timeframe",
             "Immediate",
@@ -198,43 +75,23 @@ OPPORTUNITY = Table(
             "This Year",
             "Unknown",
         ),
-        _choice("need", "Need", "Must have", "Should have", "Good to have", "No need"),
-        _choice("budgetstatus", "Budget", "No Committed Budget", "May Buy", "Can Buy", "Will Buy"),
-        _memo("customerneed", 2000, "Customer Need"),
-        _memo("proposedsolution", 2000, "Proposed Solution"),
-        _memo("currentsituation", 2000, "Current Situation"),
-        _memo("qualificationcomments", 2000, "Qualification Comments"),
-        _text("emailaddress", 100, "Email Address"),
-        *_state(
+        choice("need", "Need", "Must have", "Should have", "Good to have", "No need"),
+        choice("budgetstatus", "Budget", "No Committed Budget", "May Buy", "Can Buy", "Will Buy"),
+        memo("customerneed", 2000, "Customer Need"),
+        memo("proposedsolution", 2000, "Proposed Solution"),
+        memo("currentsituation", 2000, "Current Situation"),
+        memo("qualificationcomments", 2000, "Qualification Comments"),
+        text("emailaddress", 100, "Email Address"),
+        *state(
             (0, "Open", ((1, "In Progress"), (2, "On Hold"))),
             (1, "Won", ((3, "Won"),)),
             (2, "Lost", ((4, "Canceled"), (5, "Out-Sold"))),
         ),
-        *_CURRENCY,
-        *_REFERRAL,
-        _choice(
-            "msft_microsoftpartnercenterhelp",
-            "How can Microsoft help?",
-            "Workload Specific Value Proposition",
-            "Customer Technical Architecture",
-            "Proof Of Concept or Demo",
-            "Quotes or Licensing",
-            "Post Sales Customer Success",
-            "General or Other",
-            first=CHOICE_BASE,
-        ),
-        _boolean("msft_microsoftpartnercenterreferralvisible", "Referral visible to Microsoft sellers"),
-        _text("msft_microsoftcrmidentifier", 100, "Microsoft CRM Identifier"),
-        _text("msft_microsoftpartnercentersolutions", 255, "Products"),
-        _choice("msft_coselltype", "Co-sell Type", "IP Co-sell", "Services Co-sell", first=CHOICE_BASE),
-        _choice(
-            "msft_customerpurchaseintent", "Customer purchase intent", "Yes", "No", "HaveNotDecided", first=CHOICE_BASE
-        ),
-        _lookup("msft_partnerrole", "msft_partnerrole", "Partner role"),
-        _lookup("msft_solutionarea", "msft_solutionarea", "Solution area"),
-        _lookup("msft_solutionplay", "msft_solutionplay", "Solution play"),
+        *CURRENCY,
+        *REFERRAL_COLUMNS,
+        *OPPORTUNITY_COLUMNS,
         Column("cosl_regions", Kind.MULTI_CHOICE, "Regions", options=_REGIONS),
-        *_BUSINESS,
+        *BUSINESS,
     ),
     (Key("msft_referralidentifier", ("msft_microsoftpartnercenterreferralidentifier",)),),
     change_tracking=True,
@@ -247,25 +104,25 @@ LEAD = Table(
     "leadid",
     "fullname",
     (
-        _id("leadid"),
-        _text("subject", 300, "Topic"),
-        _text("firstname", 50),
-        _text("lastname", 50),
+        identifier("leadid"),
+        text("subject", 300, "Topic"),
+        text("firstname", 50),
+        text("lastname", 50),
         Column("fullname", Kind.TEXT, "Name", max_length=160, create=False, update=False),
-        _text("companyname", 100),
-        _text("emailaddress1", 100),
-        _text("telephone1", 50),
-        _text("websiteurl", 200),
-        _memo("description", 2000),
-        *_money("revenue", "Annual Revenue"),
-        *_money("budgetamount", "Budget Amount"),
-        _whole("numberofemployees", 0, 1_000_000),
-        _date("estimatedclosedate", "Est. Close Date"),
-        _lookup("parentaccountid", "account"),
-        _lookup("parentcontactid", "contact"),
-        _lookup("qualifyingopportunityid", "opportunity"),
-        *_ADDRESS,
-        *_state(
+        text("companyname", 100),
+        text("emailaddress1", 100),
+        text("telephone1", 50),
+        text("websiteurl", 200),
+        memo("description", 2000),
+        *money("revenue", "Annual Revenue"),
+        *money("budgetamount", "Budget Amount"),
+        whole("numberofemployees", 0, 1_000_000),
+        date("estimatedclosedate", "Est. Close Date"),
+        lookup("parentaccountid", "account"),
+        lookup("parentcontactid", "contact"),
+        lookup("qualifyingopportunityid", "opportunity"),
+        *ADDRESS,
+        *state(
             (0, "Open", ((1, "New"), (2, "Contacted"))),
             (1, "Qualified", ((3, "Qualified"),)),
             (
@@ -274,9 +131,9 @@ LEAD = Table(
                 ((4, "Lost"), (5, "Cannot Contact"), (6, "No Longer Interested"), (7, "Canceled")),
             ),
         ),
-        *_CURRENCY,
-        *_REFERRAL,
-        *_BUSINESS,
+        *CURRENCY,
+        *REFERRAL_COLUMNS,
+        *BUSINESS,
     ),
     (Key("msft_leadreferralidentifier", ("msft_microsoftpartnercenterreferralidentifier",)),),
     change_tracking=True,
@@ -289,21 +146,21 @@ ACCOUNT = Table(
     "accountid",
     "name",
     (
-        _id("accountid"),
-        _text("name", 160, "Account Name"),
-        _text("accountnumber", 20, "Account Number"),
-        _text("emailaddress1", 100),
-        _text("telephone1", 50),
-        _text("websiteurl", 200),
-        _memo("description", 2000),
-        *_money("revenue", "Annual Revenue"),
-        _whole("numberofemployees", 0, 1_000_000_000),
-        _lookup("parentaccountid", "account"),
-        _lookup("primarycontactid", "contact"),
-        *_ADDRESS,
-        *_ACTIVE_OR_NOT,
-        *_CURRENCY,
-        *_BUSINESS,
+        identifier("accountid"),
+        text("name", 160, "Account Name"),
+        text("accountnumber", 20, "Account Number"),
+        text("emailaddress1", 100),
+        text("telephone1", 50),
+        text("websiteurl", 200),
+        memo("description", 2000),
+        *money("revenue", "Annual Revenue"),
+        whole("numberofemployees", 0, 1_000_000_000),
+        lookup("parentaccountid", "account"),
+        lookup("primarycontactid", "contact"),
+        *ADDRESS,
+        *ACTIVE_OR_NOT,
+        *CURRENCY,
+        *BUSINESS,
     ),
     (Key("accountnumber_key", ("accountnumber",)),),
     change_tracking=True,
@@ -316,23 +173,24 @@ CONTACT = Table(
     "contactid",
     "fullname",
     (
-        _id("contactid"),
-        _text("firstname", 50),
-        _text("lastname", 50),
+        identifier("contactid"),
+        text("firstname", 50),
+        text("lastname", 50),
         Column("fullname", Kind.TEXT, "Full Name", max_length=160, create=False, update=False),
-        _text("jobtitle", 100),
-        _text("emailaddress1", 100),
-        _text("telephone1", 50),
-        _text("mobilephone", 50),
-        _lookup(
+        text("jobtitle", 100),
+        text("emailaddress1", 100),
+        text("telephone1", 50),
+        text("mobilephone", 50),
+        lookup(
             "parentcustomerid",
             {"parentcustomerid_account": "account", "parentcustomerid_contact": "contact"},
             "Company Name",
+            collections={"account": "contact_customer_accounts"},
         ),
-        *_ADDRESS,
-        *_ACTIVE_OR_NOT,
-        *_CURRENCY,
-        *_BUSINESS,
+        *ADDRESS,
+        *ACTIVE_OR_NOT,
+        *CURRENCY,
+        *BUSINESS,
     ),
     change_tracking=True,
 )
@@ -344,11 +202,11 @@ TRANSACTION_CURRENCY = Table(
     "transactioncurrencyid",
     "currencyname",
     (
-        _id("transactioncurrencyid"),
-        _text("currencyname", 100, "Currency Name", required=True),
-        _text("isocurrencycode", 5, "Currency Code", required=True),
-        _text("currencysymbol", 13, "Currency Symbol"),
-        _whole("currencyprecision", 0, 4),
+        identifier("transactioncurrencyid"),
+        text("currencyname", 100, "Currency Name", required=True),
+        text("isocurrencycode", 5, "Currency Code", required=True),
+        text("currencysymbol", 13, "Currency Symbol"),
+        whole("currencyprecision", 0, 4),
         Column(
             "exchangerate",
             Kind.DECIMAL,
@@ -358,8 +216,8 @@ TRANSACTION_CURRENCY = Table(
             precision=10,
             required=True,
         ),
-        *_ACTIVE_OR_NOT,
-        *_AUDIT,
+        *ACTIVE_OR_NOT,
+        *AUDIT,
     ),
 )
 
@@ -370,19 +228,17 @@ OPPORTUNITY_CLOSE = Table(
     "activityid",
     "subject",
     (
-        _id("activityid"),
-        _text("subject", 400, "Subject"),
-        _memo("description", 2000, "Description"),
-        *_money("actualrevenue", "Actual Revenue"),
-        _date("actualend", "Close Date"),
-        _lookup("opportunityid", "opportunity", "Opportunity"),
+        identifier("activityid"),
+        text("subject", 400, "Subject"),
+        memo("description", 2000, "Description"),
+        *money("actualrevenue", "Actual Revenue"),
+        date("actualend", "Close Date"),
+        lookup("opportunityid", "opportunity", "Opportunity"),
         Column("opportunitystatecode", Kind.INTEGER, "Opportunity Status", create=False, update=False),
         Column("opportunitystatuscode", Kind.INTEGER, "Opportunity Status Reason", create=False, update=False),
-        *_state(
-            (0, "Open", ((1, "Open"),)), (1, "Completed", ((2, "Completed"),)), (2, "Canceled", ((3, "Canceled"),))
-        ),
-        *_CURRENCY,
-        *_BUSINESS,
+        *state((0, "Open", ((1, "Open"),)), (1, "Completed", ((2, "Completed"),)), (2, "Canceled", ((3, "Canceled"),))),
+        *CURRENCY,
+        *BUSINESS,
     ),
 )
 
@@ -393,14 +249,18 @@ SYSTEM_USER = Table(
     "systemuserid",
     "fullname",
     (
-        _id("systemuserid"),
-        _text("fullname", 200, "Full Name"),
-        _text("domainname", 1024, "User Name"),
-        _text("internalemailaddress", 100, "Primary Email"),
+        identifier("systemuserid"),
+        text("firstname", 256, "First Name"),
+        text("lastname", 256, "Last Name"),
+        computed("fullname", Kind.TEXT, "Full Name"),
+        text("domainname", 1024, "User Name"),
+        text("internalemailaddress", 100, "Primary Email"),
+        text("address1_telephone1", 64, "Main Phone"),
+        text("title", 128, "Title"),
         Column("applicationid", Kind.UNIQUE_ID, "Application ID"),
         Column("azureactivedirectoryobjectid", Kind.UNIQUE_ID, "Microsoft Entra Object ID"),
-        _boolean("isdisabled", "Status", "Disabled", "Enabled"),
-        *_AUDIT,
+        boolean("isdisabled", "Status", "Disabled", "Enabled"),
+        *AUDIT,
     ),
     writable=False,
 )
@@ -412,9 +272,9 @@ SERVICE_ENDPOINT = Table(
     "serviceendpointid",
     "name",
     (
-        _id("serviceendpointid"),
-        _text("name", 256, required=True),
-        _choice(
+        identifier("serviceendpointid"),
+        text("name", 256, required=True),
+        choice(
             "contract",
             "Contract",
             "OneWay",
@@ -427,7 +287,7 @@ SERVICE_ENDPOINT = Table(
             "Webhook",
             first=1,
         ),
-        _choice(
+        choice(
             "authtype",
             "Auth Type",
             "NotSpecified",
@@ -440,9 +300,9 @@ SERVICE_ENDPOINT = Table(
         ),
         Column("authvalue", Kind.TEXT, max_length=2048, read=False),
         Column("isauthvalueset", Kind.BOOLEAN, create=False, update=False),
-        _text("url", 2000),
-        _text("description", 256),
-        *_AUDIT,
+        text("url", 2000),
+        text("description", 256),
+        *AUDIT,
     ),
 )
 
@@ -452,7 +312,7 @@ SDK_MESSAGE = Table(
     "SdkMessage",
     "sdkmessageid",
     "name",
-    (_id("sdkmessageid"), _text("name", 256), _text("categoryname", 25), *_AUDIT),
+    (identifier("sdkmessageid"), text("name", 256), text("categoryname", 25), *AUDIT),
     writable=False,
 )
 
@@ -463,13 +323,13 @@ SDK_MESSAGE_FILTER = Table(
     "sdkmessagefilterid",
     "name",
     (
-        _id("sdkmessagefilterid"),
-        _text("name", 256),
-        _text("primaryobjecttypecode", 100),
-        _text("secondaryobjecttypecode", 100),
-        _boolean("iscustomprocessingstepallowed"),
-        _lookup("sdkmessageid", "sdkmessage"),
-        *_AUDIT,
+        identifier("sdkmessagefilterid"),
+        text("name", 256),
+        text("primaryobjecttypecode", 100),
+        text("secondaryobjecttypecode", 100),
+        boolean("iscustomprocessingstepallowed"),
+        lookup("sdkmessageid", "sdkmessage"),
+        *AUDIT,
     ),
     writable=False,
 )
@@ -481,9 +341,9 @@ PROCESSING_STEP = Table(
     "sdkmessageprocessingstepid",
     "name",
     (
-        _id("sdkmessageprocessingstepid"),
-        _text("name", 256),
-        _text("description", 256),
+        identifier("sdkmessageprocessingstepid"),
+        text("name", 256),
+        text("description", 256),
         Column("mode", Kind.CHOICE, options=(Option(0, "Synchronous"), Option(1, "Asynchronous")), required=True),
         Column(
             "stage",
@@ -491,18 +351,22 @@ PROCESSING_STEP = Table(
             options=(Option(10, "Pre-validation"), Option(20, "Pre-operation"), Option(40, "Post-operation")),
             required=True,
         ),
-        _whole("rank", -2_147_483_648, 2_147_483_647),
-        _choice(
+        whole("rank", -2_147_483_648, 2_147_483_647),
+        choice(
             "supporteddeployment", "Deployment", "Server Only", "Microsoft Dynamics 365 Client for Outlook Only", "Both"
         ),
-        _boolean("asyncautodelete"),
-        _text("filteringattributes", 100_000),
-        _text("configuration", 1_073_741_823),
-        _lookup("eventhandler", {"eventhandler_serviceendpoint": "serviceendpoint"}),
-        _lookup("sdkmessageid", "sdkmessage"),
-        _lookup("sdkmessagefilterid", "sdkmessagefilter"),
-        *_ENABLED_OR_NOT,
-        *_AUDIT,
+        boolean("asyncautodelete"),
+        text("filteringattributes", 100_000),
+        text("configuration", 1_073_741_823),
+        lookup(
+            "eventhandler",
+            {"eventhandler_serviceendpoint": "serviceendpoint"},
+            collections={"serviceendpoint": "serviceendpoint_sdkmessageprocessingstep"},
+        ),
+        lookup("sdkmessageid", "sdkmessage"),
+        lookup("sdkmessagefilterid", "sdkmessagefilter"),
+        *ENABLED_OR_NOT,
+        *AUDIT,
     ),
 )
 
@@ -513,20 +377,71 @@ STEP_IMAGE = Table(
     "sdkmessageprocessingstepimageid",
     "name",
     (
-        _id("sdkmessageprocessingstepimageid"),
-        _text("name", 256),
+        identifier("sdkmessageprocessingstepimageid"),
+        text("name", 256),
         Column(
             "imagetype",
             Kind.CHOICE,
             options=(Option(0, "PreImage"), Option(1, "PostImage"), Option(2, "Both")),
             required=True,
         ),
-        _text("entityalias", 256, required=True),
-        _text("attributes", 100_000),
-        _text("messagepropertyname", 256, required=True),
-        _lookup("sdkmessageprocessingstepid", "sdkmessageprocessingstep"),
-        *_AUDIT,
+        text("entityalias", 256, required=True),
+        text("attributes", 100_000),
+        text("messagepropertyname", 256, required=True),
+        lookup(
+            "sdkmessageprocessingstepid",
+            "sdkmessageprocessingstep",
+            collections={"sdkmessageprocessingstep": "sdkmessageprocessingstepid_sdkmessageprocessingstepimage"},
+        ),
+        *AUDIT,
     ),
+)
+
+_CONNECTED = ("opportunity", "systemuser", "contact", "account")
+
+CONNECTION = Table(
+    "connection",
+    "connections",
+    "Connection",
+    "connectionid",
+    "name",
+    (
+        identifier("connectionid"),
+        text("name", 500, "Name"),
+        memo("description", 10_000, "Description"),
+        lookup(
+            "record1id",
+            {f"record1id_{table}": table for table in _CONNECTED},
+            "Connected From",
+            collections={"opportunity": "opportunity_connections1"},
+        ),
+        lookup("record2id", {f"record2id_{table}": table for table in _CONNECTED}, "Connected To"),
+        lookup("record1roleid", "connectionrole", "Role (From)"),
+        lookup("record2roleid", "connectionrole", "Role (To)"),
+        *ACTIVE_OR_NOT,
+        *BUSINESS,
+    ),
+)
+
+CONNECTION_ROLE = Table(
+    "connectionrole",
+    "connectionroles",
+    "ConnectionRole",
+    "connectionroleid",
+    "name",
+    (
+        identifier("connectionroleid"),
+        text("name", 100, "Name", required=True),
+        Column(
+            "category",
+            Kind.CHOICE,
+            "Connection Role Category",
+            options=(Option(1000, "Stakeholder"), Option(1001, "Sales Team"), Option(1002, "Service")),
+        ),
+        *ACTIVE_OR_NOT,
+        *AUDIT,
+    ),
+    writable=False,
 )
 
 TABLES: Mapping[str, Table] = {
@@ -544,16 +459,31 @@ TABLES: Mapping[str, Table] = {
         SDK_MESSAGE_FILTER,
         PROCESSING_STEP,
         STEP_IMAGE,
-        _named("msft_partnerrole", "msft_partnerroles", "msft_PartnerRole"),
-        _named("msft_solutionarea", "msft_solutionareas", "msft_SolutionArea"),
-        _named(
-            "msft_solutionplay",
-            "msft_solutionplays",
-            "msft_SolutionPlay",
-            (_lookup("msft_solutionarea", "msft_solutionarea", "Solution area"),),
-        ),
+        CONNECTION,
+        CONNECTION_ROLE,
+        *cosell.TABLES,
     )
 }
 ENTITY_SETS: Mapping[str, Table] = {table.entity_set: table for table in TABLES.values()}
-BUSINESS_TABLES = ("opportunity", "lead", "account", "contact", "opportunityclose")
+COLLECTIONS: Mapping[str, Mapping[str, Collection]] = {
+    logical_name: {
+        name: Collection(name, table.logical_name, column.name)
+        for table in TABLES.values()
+        for column in table.column_list
+        for target, name in column.collections.items()
+        if target == logical_name
+    }
+    for logical_name in TABLES
+}
+# Tables that steps can be registered for.
+BUSINESS_TABLES = (
+    "opportunity",
+    "lead",
+    "account",
+    "contact",
+    "opportunityclose",
+    "systemuser",
+    "connection",
+    *(table.logical_name for table in cosell.TABLES),
+)
 MESSAGES = ("Create", "Update", "Delete", "Win", "Lose")

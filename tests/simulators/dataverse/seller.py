@@ -14,8 +14,9 @@ from dataverse.query import Preferences, Projection
 from dataverse.registration import HTTP_HEADER, HTTP_QUERY_STRING, WEBHOOK_KEY
 from dataverse.rendering import entity
 from dataverse.resource_path import parse_key, table_of
-from dataverse.schema import BUSINESS_TABLES, MESSAGES, OPPORTUNITY, TABLES, Table
+from dataverse.schema import BUSINESS_TABLES, MESSAGES, OPPORTUNITY, TABLES
 from dataverse.store import Row
+from dataverse.table import Table
 from dataverse.writing import existing
 
 _WEBHOOK_MEMBERS = {
@@ -49,8 +50,7 @@ class Seller:
     def create(self, entity_set: str, body: dict[str, Any], base_url: str) -> dict[str, Any]:
         table = table_of(entity_set)
         with self._organization.transaction():
-            values = self._reader(base_url).columns(table, body, creating=True)
-            return self._json(self._organization.create(table, values, self._organization.seller()))
+            return self._json(self._reader(base_url).create(table, body))
 
     def update(self, entity_set: str, key: str, body: dict[str, Any], base_url: str) -> dict[str, Any]:
         row = self._row(table_of(entity_set), key)

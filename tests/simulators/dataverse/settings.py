@@ -35,8 +35,14 @@ SETTINGS: dict[str, Setting] = {
     "time_resolution": Setting("second", "of createdon and modifiedon", ("second", "millisecond")),
     # Change tracking
     "delta_token_lifetime_seconds": Setting(604800.0, "age at which a delta link expires"),
+    "untracked_tables": Setting([], "tables whose changes are not tracked, such as msft_microsoftsolution"),
     "expired_delta_status": Setting(400, "status for an expired delta link"),
     "expired_delta_code": Setting("0x80044352", "code for an expired delta link"),
+    # Related rows
+    "nested_expand_of_one_row": Setting(
+        "works", "$expand below an expanded collection of a row that is read by its key", ("works", "empty")
+    ),
+    "child_write_touches_parent": Setting(False, "writing a solution moves the version of its opportunity"),
     # Batches
     "batch_requires_crlf": Setting(False, "refuse bare LF in $batch"),
     "batch_requires_content_id": Setting(False, "refuse parts of a change set without Content-ID"),

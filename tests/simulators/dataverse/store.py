@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dataverse import errors
-from dataverse.schema import TABLES, Table
+from dataverse.schema import TABLES
+from dataverse.table import Table
 
 FIRST_VERSION = 48_210_000
 

@@ -14,7 +14,8 @@ from dataverse.organization import APPLICATION_USER_ID, BUSINESS_UNIT_ID, ORGANI
 from dataverse.payload import parse_object
 from dataverse.query import parse_options, parse_preferences
 from dataverse.resource_path import API_ROOT, RowKey, Segment, parse_key, split_path, table_of
-from dataverse.schema import ENTITY_SETS, TABLES, Table
+from dataverse.schema import COLLECTIONS, ENTITY_SETS, TABLES
+from dataverse.table import Table
 
 BYPASSED_STEPS_MAX = 3
 _WITH_BODY = ("POST", "PATCH", "PUT")
@@ -160,6 +161,10 @@ class WebApi:
             if exchange.method not in ("PUT", "DELETE"):
                 raise errors.method_not_allowed(exchange.method)
             return writing.set_reference(self.organization, exchange, row, name)
+        collection = COLLECTIONS[table.logical_name].get(name)
+        if collection is not None and len(rest) == 1 and rest[0].key is None:
+            self._require_method(exchange, "GET")
+            return reading.get_collection(self.organization, exchange, row, collection)
         if len(rest) != 1 or (name not in table.properties and name not in table.navigation):
             raise errors.segment_not_found(rest[-1].name)
         if name in table.navigation:

@@ -13,8 +13,8 @@ from dataverse.query import Preferences, Projection, parse_options, parse_prefer
 from dataverse.reading import applied
 from dataverse.rendering import context, entity, row_url
 from dataverse.resource_path import RowKey
-from dataverse.schema import Table
 from dataverse.store import Row
+from dataverse.table import Table
 
 _ETAG = re.compile(r'(?:W/)?"(\d+)"')
 
@@ -25,7 +25,7 @@ def create_row(organization: Organization, exchange: Exchange, table: Table) -> 
     preferences, projection = _wanted(exchange, table)
     body = parse_object(table.entity_set, exchange.body)
     reader = payload_reader(organization, exchange)
-    row = organization.create(table, reader.columns(table, body, creating=True), exchange.caller)
+    row = reader.create(table, body)
     return _written(organization, exchange, row, row.id, preferences, projection, created=True)
 
 
@@ -45,8 +45,7 @@ def upsert_row(organization: Organization, exchange: Exchange, table: Table, key
         values = {} if key.id is None else {table.primary_id: key.id}
         values.update(zip(key.columns, key.values))
         reader = payload_reader(organization, exchange)
-        given = reader.columns(table, {n: v for n, v in body.items() if n != table.primary_id}, creating=True)
-        row = organization.create(table, {**values, **given}, exchange.caller)
+        row = reader.create(table, {n: v for n, v in body.items() if n != table.primary_id}, values)
         return _written(organization, exchange, row, key.text, preferences, projection, created=True)
     if create_only:
         raise errors.exists_already(organization.settings["create_only_code"])
