@@ -49,6 +49,20 @@ struct system_write {
     void *may_send_arg;
 };
 
+/* One page of a listing. */
+struct system_page {
+    enum system_result result;
+    const json_t *documents; /* array, in the listing's order; NULL unless DONE. Borrowed for the callback */
+    size_t skipped;          /* entries that show no id */
+    const char *next;        /* what the next page is asked for with; NULL: there is none. Borrowed */
+    long status;             /* of the HTTP answer, 0 without one */
+    int64_t retry_after_ms;  /* -1: the system did not say */
+    int64_t duration_us;
+    struct error error; /* set unless DONE */
+};
+
+typedef void (*system_page_callback)(void *arg, const struct system_page *page);
+
 struct system;
 
 struct system_operations {
