@@ -59,7 +59,7 @@ static size_t list_sections(struct roles_settings *settings, const struct roles 
         {SECTION("partner_center", PARTNER_CENTER_KEYS, PARTNER_CENTER_KEY_COUNT, partner_center),
          .is_optional = !has_accounts},
         {SECTION("dynamics_365", DYNAMICS_365_KEYS, DYNAMICS_365_KEY_COUNT, dynamics_365), .is_optional = true,
-         .present_flag = &settings->has_dynamics_365},
+         .present_flag = &settings->has_dynamics_365, .validate = dynamics_365_settings_validate},
         {SECTION("ingest.serve", SERVE_KEYS, SERVE_KEY_COUNT, serve), .is_optional = !roles->serves,
          .validate = serve_settings_validate},
         {SECTION("ingest.signature", CERTIFICATES_KEYS, CERTIFICATES_KEY_COUNT, certificates),

@@ -96,7 +96,8 @@ static int load_config(struct app *app, const char *path, struct diagnostics *di
                                   .key_count = DYNAMICS_365_KEY_COUNT,
                                   .target = &app->dynamics_365_settings,
                                   .is_optional = true,
-                                  .present_flag = &app->has_dynamics_365},
+                                  .present_flag = &app->has_dynamics_365,
+                                  .validate = dynamics_365_settings_validate},
     };
 
     if (config_load(path, sections, ARRAY_LENGTH(sections), FOREIGN_SECTIONS, diagnostics, &app->config) < 0)

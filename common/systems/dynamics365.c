@@ -146,6 +146,7 @@ static void dynamics_free(struct system *system)
     http_client_free(dynamics->client);
     token_account_free(dynamics->account);
     dynamics_memory_done(&dynamics->memory);
+    dynamics_choices_done(&dynamics->choices);
     free(dynamics->base_url);
     free(dynamics);
 }
@@ -190,6 +191,16 @@ static int open_account(struct dynamics_365 *dynamics, struct loop *loop, struct
     return status;
 }
 
+const struct api *dynamics_365_api(struct system *system)
+{
+    return &((struct dynamics_365 *)system)->api;
+}
+
+const char *dynamics_365_api_url(struct system *system)
+{
+    return ((const struct dynamics_365 *)system)->base_url;
+}
+
 int dynamics_365_new(struct loop *loop, const struct dynamics_365_settings *settings, struct system **ret_system,
                      struct error *err)
 {
@@ -200,7 +211,8 @@ int dynamics_365_new(struct loop *loop, const struct dynamics_365_settings *sett
     dynamics->system.operations = &DYNAMICS_365_OPERATIONS;
     dynamics->settings = settings;
     dynamics->base_url = text_format("%s/api/data/v9.2", settings->url);
-    if (dynamics->base_url == NULL || dynamics_memory_init(&dynamics->memory) < 0) {
+    if (dynamics->base_url == NULL || dynamics_memory_init(&dynamics->memory) < 0 ||
+        dynamics_choices_init(&dynamics->choices) < 0) {
         dynamics_free(&dynamics->system);
         return error_no_memory(err);
     }

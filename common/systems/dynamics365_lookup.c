@@ -6,6 +6,7 @@
 #include "common/base/json.h"
 #include "common/base/text.h"
 #include "common/http/client.h"
+#include "common/systems/dynamics365_column_path.h"
 #include "common/systems/dynamics365_record.h"
 
 enum {
@@ -61,12 +62,16 @@ char *dynamics_literal(const char *text)
     return taken;
 }
 
-/* The attribute a column names of what the navigation property points to; NULL when it is about something else. */
+/* The attribute a column names of what the navigation property points to; NULL when it is about something else, also
+ * about what lies behind a further lookup. */
 static const char *attribute_of(const char *column, const char *navigation)
 {
-    const size_t length = strlen(navigation);
+    struct dynamics_column_path path;
 
-    return strncmp(column, navigation, length) == 0 && column[length] == '.' ? column + length + 1 : NULL;
+    if (!dynamics_column_path_read(column, &path) || path.is_collection || path.is_nested ||
+        path.head_length != strlen(navigation) || strncmp(column, navigation, path.head_length) != 0)
+        return NULL;
+    return path.rest;
 }
 
 /* -- search -------------------------------------------------------------------------------------------------------- */
@@ -244,27 +249,31 @@ void dynamics_memory_keep_expanded(struct dynamics_memory *memory, const struct 
                                    const json_t *record, int64_t now_ms)
 {
     for (size_t i = 0; i < columns->count; i++) {
-        const char *dot = strchr(columns->items[i], '.');
+        struct dynamics_column_path path;
         struct pointer pointer = {0};
-        if (dot != NULL && pointer_of(columns->items[i], (size_t)(dot - columns->items[i]), record, &pointer) == 0 &&
-            pointer.id != NULL && json_is_object(json_object_get(record, pointer.navigation)))
+        if (dynamics_column_path_read(columns->items[i], &path) && path.rest != NULL && !path.is_collection &&
+            pointer_of(columns->items[i], path.head_length, record, &pointer) == 0 && pointer.id != NULL &&
+            json_is_object(json_object_get(record, pointer.navigation)))
             dynamics_memory_keep(memory, columns, pointer.navigation, pointer.id,
                                  json_object_get(record, pointer.navigation), now_ms);
         pointer_done(&pointer);
     }
 }
 
-static int expand_one(const struct dynamics_memory *memory, const struct pointer *pointer, json_t *record,
-                      int64_t now_ms, bool *ret_is_known)
+/* What a column is about stays unknown where it is not remembered: attributes behind further lookups never are. */
+static int expand_one(const struct dynamics_memory *memory, const struct pointer *pointer, bool is_nested,
+                      json_t *record, int64_t now_ms, bool *ret_is_known)
 {
     const json_t *known;
     char *key;
 
     *ret_is_known = true;
-    if (json_object_get(record, pointer->navigation) != NULL)
-        return 0;
-    if (pointer->id == NULL)
+    if (json_object_get(record, pointer->navigation) == NULL && pointer->id == NULL)
         return json_object_set_new(record, pointer->navigation, json_null());
+    if (pointer->id != NULL && is_nested)
+        *ret_is_known = false;
+    if (json_object_get(record, pointer->navigation) != NULL || !*ret_is_known)
+        return 0;
     key = text_format("%s/%s", pointer->navigation, pointer->id);
     if (key == NULL)
         return -1;
@@ -282,15 +291,20 @@ int dynamics_memory_expand(const struct dynamics_memory *memory, const struct co
     bool is_complete = true;
 
     for (size_t i = 0; i < columns->count; i++) {
-        const char *dot = strchr(columns->items[i], '.');
+        struct dynamics_column_path path;
         struct pointer pointer = {0};
         bool is_known = true;
-        int status = 0;
+        int status;
 
-        if (dot != NULL)
-            status = pointer_of(columns->items[i], (size_t)(dot - columns->items[i]), record, &pointer);
-        if (dot != NULL && status == 0)
-            status = expand_one(memory, &pointer, record, now_ms, &is_known);
+        if (!dynamics_column_path_read(columns->items[i], &path) || path.rest == NULL)
+            continue;
+        if (path.is_collection) {
+            is_complete = false;
+            continue;
+        }
+        status = pointer_of(columns->items[i], path.head_length, record, &pointer);
+        if (status == 0)
+            status = expand_one(memory, &pointer, path.is_nested, record, now_ms, &is_known);
         pointer_done(&pointer);
         if (status < 0)
             return -1;

@@ -44,7 +44,8 @@ void dynamics_memory_keep(struct dynamics_memory *memory, const struct config_li
 /* The same for everything a read record shows expanded. */
 void dynamics_memory_keep_expanded(struct dynamics_memory *memory, const struct config_list *columns,
                                    const json_t *record, int64_t now_ms);
-/* Puts what is remembered into a record as $expand would have. *ret_is_complete: nothing is missing. -1: out of memory. */
+/* Puts what is remembered into a record as $expand would have. *ret_is_complete: nothing is missing; child rows and what
+ * lies behind lookups of lookups always are. -1: out of memory. */
 int dynamics_memory_expand(const struct dynamics_memory *memory, const struct config_list *columns, json_t *record,
                            int64_t now_ms, bool *ret_is_complete) TANDEM_MUST_CHECK;
 /* The currency a lookup wants; borrowed, NULL when it is no currency or not known. */

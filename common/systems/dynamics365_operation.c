@@ -109,17 +109,16 @@ bool dynamics_is_success(const struct http_response *response)
 
 /* -- requests ------------------------------------------------------------------------------------------------------ */
 
-int dynamics_operation_send(struct dynamics_operation *operation, const struct dynamics_request *request,
-                            api_callback on_response, struct error *err)
+int dynamics_send(const struct dynamics_365 *dynamics, const struct dynamics_request *request,
+                  const struct system_write *write, api_callback on_response, void *arg, struct error *err)
 {
-    const struct dynamics_365 *dynamics = operation->dynamics;
     char *url = text_format("%s/%s", dynamics->base_url, request->path);
     struct api_request out = {.method = request->method,
                               .url = url,
                               .body = request->body,
                               .body_length = request->body_length,
-                              .may_send = operation->write.may_send,
-                              .may_send_arg = operation->write.may_send_arg};
+                              .may_send = write == NULL ? NULL : write->may_send,
+                              .may_send_arg = write == NULL ? NULL : write->may_send_arg};
     int status;
 
     if (url == NULL)
@@ -132,10 +131,16 @@ int dynamics_operation_send(struct dynamics_operation *operation, const struct d
     api_request_header(&out, "Prefer", request->prefer);
     if (request->precondition_name != NULL)
         api_request_header(&out, request->precondition_name, request->precondition);
-    operation->calls++;
-    status = api_send(&dynamics->api, &out, on_response, operation, err);
+    status = api_send(&dynamics->api, &out, on_response, arg, err);
     free(url);
     return status;
+}
+
+int dynamics_operation_send(struct dynamics_operation *operation, const struct dynamics_request *request,
+                            api_callback on_response, struct error *err)
+{
+    operation->calls++;
+    return dynamics_send(operation->dynamics, request, &operation->write, on_response, operation, err);
 }
 
 int dynamics_operation_get(struct dynamics_operation *operation, const char *path, api_callback on_response,

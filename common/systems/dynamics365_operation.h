@@ -15,6 +15,7 @@
 #include "common/base/uuid.h"
 #include "common/systems/api.h"
 #include "common/systems/dynamics365.h"
+#include "common/systems/dynamics365_choices.h"
 #include "common/systems/dynamics365_lookup.h"
 #include "common/systems/dynamics365_record.h"
 
@@ -28,11 +29,12 @@ struct dynamics_365 {
     char *base_url;               /* …/api/data/v9.2 */
     char user_id[UUID_TEXT_SIZE]; /* our application user; "" until WhoAmI answered */
     struct dynamics_memory memory;
+    struct dynamics_choices choices;
 };
 
 /*   read, find:  WHOAMI? -> READ
- *   create:      WHOAMI? -> LOOKUP* (-> MAKE_LOOKUP) -> CREATE -> CLOSE? -> READ?
- *   update:      WHOAMI? -> LOOKUP* (-> MAKE_LOOKUP) -> REOPEN? -> UPDATE -> CLOSE? -> READ?
+ *   create:      WHOAMI? -> LABELS* -> LOOKUP* (-> MAKE_LOOKUP) -> CREATE -> CLOSE? -> READ?
+ *   update:      WHOAMI? -> LABELS* -> LOOKUP* (-> MAKE_LOOKUP) -> REOPEN? -> UPDATE -> CLOSE? -> READ?
  */
 struct dynamics_operation {
     struct dynamics_365 *dynamics;
@@ -75,7 +77,12 @@ struct dynamics_operation *dynamics_operation_new(struct dynamics_365 *dynamics,
 /* Without an answer: only for one that never began. */
 void dynamics_operation_free(struct dynamics_operation *operation);
 
-/* Everything in `request` is copied. -1: nothing was sent, and the operation goes on living. */
+/* Sends a request as this service wants it, for an operation or for none. Everything in `request` is copied. */
+int dynamics_send(const struct dynamics_365 *dynamics, const struct dynamics_request *request,
+                  const struct system_write *write, api_callback on_response, void *arg, struct error *err)
+    TANDEM_MUST_CHECK;
+
+/* The same for an operation. -1: nothing was sent, and the operation goes on living. */
 int dynamics_operation_send(struct dynamics_operation *operation, const struct dynamics_request *request,
                             api_callback on_response, struct error *err) TANDEM_MUST_CHECK;
 int dynamics_operation_get(struct dynamics_operation *operation, const char *path, api_callback on_response,

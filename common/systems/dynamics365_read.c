@@ -7,6 +7,7 @@
 #include "common/base/text.h"
 #include "common/messages/record.h"
 #include "common/systems/answer.h"
+#include "common/systems/dynamics365_query.h"
 
 static char *deal_key_of(const struct dynamics_365 *dynamics, const json_t *record, const char *id)
 {
@@ -27,6 +28,7 @@ void dynamics_read_answer(struct dynamics_operation *operation, json_t *record, 
     const char *id = NULL;
     struct error err = ERROR_INIT;
 
+    dynamics_keep_labels(record, &dynamics->settings->columns);
     if (json_array_append_new(documents, document) == 0) {
         id = json_text_of(document, "id");
         deal_key = deal_key_of(dynamics, record, id);
@@ -57,14 +59,22 @@ void dynamics_read_answer(struct dynamics_operation *operation, json_t *record, 
 static void on_record(void *arg, const struct http_response *response, const struct error *err)
 {
     struct dynamics_operation *operation = arg;
+    const struct config_list *columns = &operation->dynamics->settings->columns;
     json_auto_t *record = dynamics_is_success(response) ? answer_json(response) : NULL;
+    const char *cut = dynamics_cut_collection(record, columns);
+    struct error local = ERROR_INIT;
 
     if (record == NULL) {
         dynamics_operation_fail(operation, response, err, DYNAMICS_REQUEST_READ, "read the CRM record");
         return;
     }
-    dynamics_memory_keep_expanded(&operation->dynamics->memory, &operation->dynamics->settings->columns, record,
-                                  clock_monotonic_ms());
+    if (cut != NULL) {
+        (void)error_set(&local, ERROR_POISON, "dynamics_365.too_many_rows",
+                        "the record has more child rows for '%s' than come with it", cut);
+        dynamics_operation_fail_locally(operation, operation->was_written ? SYSTEM_UNKNOWN : SYSTEM_REFUSED, &local);
+        return;
+    }
+    dynamics_memory_keep_expanded(&operation->dynamics->memory, columns, record, clock_monotonic_ms());
     dynamics_read_answer(operation, record, false);
 }
 
@@ -75,10 +85,13 @@ static const json_t *create_key_of(const struct dynamics_operation *operation)
 
 int dynamics_read_record(struct dynamics_operation *operation, struct error *err)
 {
-    char *query = dynamics_query(operation->entity, &operation->dynamics->settings->columns, true);
+    const struct config_list *columns = &operation->dynamics->settings->columns;
+    char *query = dynamics_query(operation->entity, columns, true);
     char *record = dynamics_path(operation->entity, operation->record_id, create_key_of(operation));
     char *path = query == NULL || record == NULL ? NULL : text_format("%s?%s", record, query);
-    int status = path == NULL ? error_no_memory(err) : dynamics_operation_get(operation, path, on_record, err);
+    const struct dynamics_request request = {
+        .method = HTTP_GET, .path = path, .prefer = dynamics_label_preference(columns)};
+    int status = path == NULL ? error_no_memory(err) : dynamics_operation_send(operation, &request, on_record, err);
 
     free(query);
     free(record);

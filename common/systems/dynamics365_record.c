@@ -7,8 +7,10 @@
 #include "common/http/client.h"
 #include "common/messages/record.h"
 #include "common/systems/answer.h"
-#include "common/systems/dynamics365_columns.h"
+#include "common/systems/dynamics365_choices.h"
+#include "common/systems/dynamics365_column_path.h"
 #include "common/systems/dynamics365_lookup.h"
+#include "common/systems/dynamics365_query.h"
 
 static const struct {
     const char *entity, *set, *key;
@@ -131,91 +133,6 @@ struct dynamics_meaning dynamics_classify(long status, const json_t *body, bool 
 
 /* -- reading ------------------------------------------------------------------------------------------------------- */
 
-enum {
-    QUERY_BYTES_MAX = 32 * 1024 /* the service's limit of an address */
-};
-
-static bool is_listed_before(const struct config_list *columns, size_t index, size_t prefix_length)
-{
-    for (size_t i = 0; i < index; i++) {
-        if (strncmp(columns->items[i], columns->items[index], prefix_length) == 0 &&
-            columns->items[i][prefix_length] == '.')
-            return true;
-    }
-    return false;
-}
-
-/* A column once: several lookups may share one, and what is always read may be listed as well. */
-static int append_column(struct text *query, json_t *seen, const char *column)
-{
-    if (json_object_get(seen, column) != NULL)
-        return 0;
-    if (json_object_set_new(seen, column, json_true()) < 0)
-        return -1;
-    return text_appendf(query, "%s%s", json_object_size(seen) > 1 ? "," : "$select=", column);
-}
-
-static int append_select(struct text *query, const char *entity, const struct config_list *columns)
-{
-    json_auto_t *seen = json_object();
-
-    if (append_column(query, seen, dynamics_primary_key(entity)) < 0)
-        return -1;
-    for (size_t i = 0; i < ARRAY_LENGTH(DYNAMICS_365_COLUMNS_ALWAYS); i++) {
-        if (append_column(query, seen, DYNAMICS_365_COLUMNS_ALWAYS[i]) < 0)
-            return -1;
-    }
-    for (size_t i = 0; i < columns->count; i++) {
-        const char *dot = strchr(columns->items[i], '.');
-        char *column = dot == NULL ? text_copy(columns->items[i])
-                                   : dynamics_lookup_column(columns->items[i], (size_t)(dot - columns->items[i]));
-        int status = column == NULL ? -1 : append_column(query, seen, column);
-        free(column);
-        if (status < 0)
-            return -1;
-    }
-    return 0;
-}
-
-static int append_expand(struct text *query, const struct config_list *columns)
-{
-    bool is_first = true;
-
-    for (size_t i = 0; i < columns->count; i++) {
-        const char *dot = strchr(columns->items[i], '.');
-        const size_t length = dot == NULL ? 0 : (size_t)(dot - columns->items[i]);
-        bool is_first_attribute = true;
-
-        if (dot == NULL || is_listed_before(columns, i, length))
-            continue;
-        if (text_appendf(query, "%s%.*s($select=", is_first ? "&$expand=" : ",", (int)length, columns->items[i]) < 0)
-            return -1;
-        is_first = false;
-        for (size_t k = i; k < columns->count; k++) {
-            if (strncmp(columns->items[k], columns->items[i], length + 1) != 0)
-                continue;
-            if (text_appendf(query, "%s%s", is_first_attribute ? "" : ",", columns->items[k] + length + 1) < 0)
-                return -1;
-            is_first_attribute = false;
-        }
-        if (text_append(query, ")") < 0)
-            return -1;
-    }
-    return 0;
-}
-
-char *dynamics_query(const char *entity, const struct config_list *columns, bool expands)
-{
-    struct text query;
-    char *taken = NULL;
-
-    text_init(&query, QUERY_BYTES_MAX);
-    if (append_select(&query, entity, columns) == 0 && (!expands || append_expand(&query, columns) == 0))
-        taken = text_take(&query);
-    text_done(&query);
-    return taken;
-}
-
 json_t *dynamics_document(const char *entity, json_t *record, const char *our_user_id)
 {
     const char *id = json_text_of(record, dynamics_primary_key(entity));
@@ -292,6 +209,23 @@ out:
     return status;
 }
 
+/* A label is looked up before the record is written; no label is no value. */
+static int add_label(struct dynamics_parts *parts, const char *column, const json_t *value, struct error *err)
+{
+    char *name = text_copy_n(column, strlen(column) - strlen(DYNAMICS_LABEL));
+    int status = -1;
+
+    if (name == NULL || !(json_is_null(value) || json_is_string(value)) || json_is_decimal(value))
+        status = name == NULL ? error_no_memory(err)
+                              : error_set(err, ERROR_POISON, "dynamics_365.write", "the label of '%s' is a text", name);
+    else if (json_object_set_new(json_is_null(value) ? parts->columns : parts->labels, name, json_deep_copy(value)) < 0)
+        (void)error_no_memory(err);
+    else
+        status = 0;
+    free(name);
+    return status;
+}
+
 static int take_state(const struct decision *decision, struct dynamics_parts *parts, struct error *err)
 {
     const json_t *state = json_object_get(decision->write, "statecode");
@@ -314,11 +248,11 @@ static int take_state(const struct decision *decision, struct dynamics_parts *pa
 
 int dynamics_parts_of(const struct decision *decision, struct dynamics_parts *ret_parts, struct error *err)
 {
-    struct dynamics_parts parts = {.columns = json_object(), .lookups = json_object()};
+    struct dynamics_parts parts = {.columns = json_object(), .labels = json_object(), .lookups = json_object()};
     const char *column;
     json_t *value;
 
-    if (parts.columns == NULL || parts.lookups == NULL) {
+    if (parts.columns == NULL || parts.labels == NULL || parts.lookups == NULL) {
         dynamics_parts_done(&parts);
         return error_no_memory(err);
     }
@@ -328,7 +262,10 @@ int dynamics_parts_of(const struct decision *decision, struct dynamics_parts *re
         const char *dot = strchr(column, '.');
         if (strcmp(column, "statecode") == 0 || strcmp(column, "statuscode") == 0)
             continue;
-        if (dot != NULL) {
+        if (text_ends_with(column, DYNAMICS_LABEL)) {
+            if (add_label(&parts, column, value, err) < 0)
+                goto failed;
+        } else if (dot != NULL) {
             if (add_lookup(decision, &parts, column, dot, value, err) < 0)
                 goto failed;
         } else if (json_object_set_new(parts.columns, column, json_deep_copy(value)) < 0) {
@@ -346,6 +283,7 @@ failed:
 void dynamics_parts_done(struct dynamics_parts *parts)
 {
     json_decref(parts->columns);
+    json_decref(parts->labels);
     json_decref(parts->lookups);
     *parts = (struct dynamics_parts){0};
 }
@@ -469,6 +407,19 @@ char *dynamics_close_body(const struct decision *decision, const struct dynamics
     return text;
 }
 
+/* "help@label": by what the service shows beside the number. */
+static bool label_stands(const json_t *record, const char *column, const json_t *wanted)
+{
+    const int length = (int)(strlen(column) - strlen(DYNAMICS_LABEL));
+    char *name = text_format("%.*s" DYNAMICS_FORMATTED_VALUE, length, column);
+    const char *present = name == NULL ? NULL : json_text_of(record, name);
+
+    free(name);
+    if (json_is_null(wanted))
+        return present == NULL;
+    return present != NULL && json_is_string(wanted) && dynamics_label_is_same(present, json_string_value(wanted));
+}
+
 static bool values_stand(const json_t *record, const struct decision *decision)
 {
     const char *column;
@@ -476,6 +427,11 @@ static bool values_stand(const json_t *record, const struct decision *decision)
 
     json_object_foreach (decision->write, column, wanted) {
         const json_t *present = json_at(record, column, false);
+        if (text_ends_with(column, DYNAMICS_LABEL)) {
+            if (!label_stands(record, column, wanted))
+                return false;
+            continue;
+        }
         if (present == NULL ? !json_is_null(wanted) : !json_same(present, wanted))
             return false;
     }

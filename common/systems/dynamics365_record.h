@@ -11,7 +11,6 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/messages/decision.h"
-#include "common/runtime/config.h"
 #include "common/systems/system.h"
 
 /* "opportunity" -> "opportunities", "opportunityid"; NULL for a table we do not write. */
@@ -27,14 +26,10 @@ struct dynamics_meaning {
 /* By the error body's code where it is known, else by the status. */
 struct dynamics_meaning dynamics_classify(long status, const json_t *body, bool has_effect);
 
-/* Query with $select and $expand for the columns (a dot: attribute of the record a lookup points to), always with the
- * version, the last modifier and the state. Without `expands` (on writes, where the service ignores $expand) only
- * $select. free(); NULL when out of memory. */
-char *dynamics_query(const char *entity, const struct config_list *columns, bool expands);
-
 /* The parts a decision's `write` falls into. Owned; dynamics_parts_done(). */
 struct dynamics_parts {
-    json_t *columns; /* plain columns, without state and lookups */
+    json_t *columns; /* plain columns, without state, labels and lookups */
+    json_t *labels;  /* {column: label of its choice} */
     json_t *lookups; /* {navigation: {"entity", "match": [..], "create": bool, "values": {attribute: value}}} */
     bool has_state;
     long state, status; /* statecode and statuscode to reach */

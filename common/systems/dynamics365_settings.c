@@ -1,8 +1,10 @@
 #include "common/systems/dynamics365.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "common/base/attributes.h"
+#include "common/systems/dynamics365_column_path.h"
 #include "common/systems/dynamics365_columns.h"
 
 #define KEY(name_, type_, member_) \
@@ -23,6 +25,10 @@ const struct config_key DYNAMICS_365_KEYS[] = {
      .help =
          "Columns that are read; every column the rules read. A dot names an attribute of a looked-up record, rows[]. one "
          "of child rows, @label the label of a choice."},
+    {KEY("child_tables", CONFIG_MAP, child_tables), .default_text = "{msft_microsoftsolution: msft_opportunityid}",
+     .help =
+         "Tables whose rows belong to an opportunity, each with its lookup column that points to it: a change of such "
+         "a row is a change of the opportunity. The default names are unconfirmed; {} for none."},
     {KEY("conditional_create", CONFIG_BOOLEAN, creates_conditionally), .default_text = "true",
      .help =
          "Create with If-None-Match, so that an existing record is never overwritten; unconfirmed for alternate keys."},
@@ -35,3 +41,32 @@ const struct config_key DYNAMICS_365_KEYS[] = {
 };
 const size_t DYNAMICS_365_KEY_COUNT = ARRAY_LENGTH(DYNAMICS_365_KEYS);
 #undef KEY
+
+static bool is_name(const char *text)
+{
+    struct dynamics_column_path path;
+
+    return dynamics_column_path_read(text, &path) && text[path.head_length] == '\0';
+}
+
+void dynamics_365_settings_validate(const struct config_section *section, const struct yaml_node *node,
+                                    struct diagnostics *diagnostics)
+{
+    const struct dynamics_365_settings *settings = section->target;
+    const struct yaml_node *columns = yaml_get(node, "columns");
+    const struct yaml_node *tables = yaml_get(node, "child_tables");
+    const struct position nowhere = {0};
+    struct dynamics_column_path path;
+
+    for (size_t i = 0; i < settings->columns.count; i++) {
+        if (!dynamics_column_path_read(settings->columns.items[i], &path))
+            diagnostics_error(diagnostics, columns == NULL ? nowhere : columns->position,
+                              "%s.columns: '%s' is no column", section->name, settings->columns.items[i]);
+    }
+    for (size_t i = 0; i < settings->child_tables.count; i++) {
+        if (!is_name(settings->child_tables.keys[i]) || !is_name(settings->child_tables.values[i]))
+            diagnostics_error(diagnostics, tables == NULL ? nowhere : tables->position,
+                              "%s.child_tables: '%s: %s' is no table with a column", section->name,
+                              settings->child_tables.keys[i], settings->child_tables.values[i]);
+    }
+}

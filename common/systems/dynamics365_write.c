@@ -6,7 +6,69 @@
 #include "common/base/json.h"
 #include "common/base/text.h"
 #include "common/systems/answer.h"
+#include "common/systems/dynamics365_query.h"
 #include "common/systems/dynamics365_read.h"
+
+/* -- labels --------------------------------------------------------------------------------------------------------- */
+
+static const char *first_label(const struct dynamics_operation *operation, const char **ret_label)
+{
+    void *first = json_object_iter(operation->parts.labels);
+
+    *ret_label = json_string_value(json_object_iter_value(first));
+    return json_object_iter_key(first);
+}
+
+static void on_choices(void *arg, const struct http_response *response, const struct error *err)
+{
+    struct dynamics_operation *operation = arg;
+    json_auto_t *metadata = dynamics_is_success(response) ? answer_json(response) : NULL;
+    struct error local = ERROR_INIT;
+    const char *label;
+    const char *column = first_label(operation, &label);
+
+    if (metadata == NULL) {
+        dynamics_operation_fail(operation, response, err, DYNAMICS_REQUEST_AUXILIARY, "look up the labels of a choice");
+    } else if (dynamics_choices_keep(&operation->dynamics->choices, operation->entity, column, metadata,
+                                     clock_monotonic_ms()) < 0) {
+        (void)error_set(&local, ERROR_POISON, "dynamics_365.unknown_label", "the column '%s' has no choices", column);
+        dynamics_operation_fail_locally(operation, SYSTEM_REFUSED, &local);
+    } else {
+        dynamics_operation_go_on(operation, dynamics_write_next);
+    }
+}
+
+static int ask_choices(struct dynamics_operation *operation, const char *column, struct error *err)
+{
+    char *path = dynamics_choices_path(operation->entity, column);
+    int status = path == NULL ? error_no_memory(err) : dynamics_operation_get(operation, path, on_choices, err);
+
+    free(path);
+    return status;
+}
+
+/* The next label becomes its number, by the column's option set. */
+static int resolve_label(struct dynamics_operation *operation, struct error *err)
+{
+    json_int_t value = 0;
+    const char *label;
+    const char *column = first_label(operation, &label);
+
+    switch (dynamics_choices_find(&operation->dynamics->choices, operation->entity, column, label, clock_monotonic_ms(),
+                                  &value)) {
+    case DYNAMICS_CHOICE_ASK:
+        return ask_choices(operation, column, err);
+    case DYNAMICS_CHOICE_NONE:
+        return error_set(err, ERROR_POISON, "dynamics_365.unknown_label",
+                         "the column '%s' has no choice, or several, with the label '%.100s'", column, label);
+    case DYNAMICS_CHOICE_FOUND:
+        break;
+    }
+    if (json_object_set_new(operation->parts.columns, column, json_integer(value)) < 0)
+        return error_no_memory(err);
+    (void)json_object_del(operation->parts.labels, column);
+    return dynamics_write_next(operation, err);
+}
 
 /* -- lookups ------------------------------------------------------------------------------------------------------- */
 
@@ -237,9 +299,11 @@ static int patch_record(struct dynamics_operation *operation, char *body, size_t
     char *record = dynamics_path(operation->entity, operation->record_id, operation->write.decision->create_key);
     char *query = dynamics_query(operation->entity, columns, false);
     char *path = record == NULL || query == NULL ? NULL : text_format("%s?%s", record, query);
+    const char *labels = dynamics_label_preference(columns);
+    char *prefer = text_format("return=representation%s%s", labels == NULL ? "" : ",", labels == NULL ? "" : labels);
     int status;
 
-    if (body == NULL || path == NULL) {
+    if (body == NULL || path == NULL || prefer == NULL) {
         status = error_no_memory(err);
     } else {
         const struct dynamics_request request = {.method = HTTP_PATCH,
@@ -248,13 +312,14 @@ static int patch_record(struct dynamics_operation *operation, char *body, size_t
                                                  .body_length = length,
                                                  .precondition_name = precondition_name,
                                                  .precondition = precondition,
-                                                 .prefer = "return=representation"};
+                                                 .prefer = prefer};
         status = dynamics_operation_send(operation, &request, on_response, err);
     }
     free(body);
     free(record);
     free(query);
     free(path);
+    free(prefer);
     return status;
 }
 
@@ -305,6 +370,8 @@ static int reopen(struct dynamics_operation *operation, struct error *err)
 
 int dynamics_write_next(struct dynamics_operation *operation, struct error *err)
 {
+    if (json_object_size(operation->parts.labels) > 0)
+        return resolve_label(operation, err);
     if (json_object_size(operation->parts.lookups) > 0)
         return resolve_lookup(operation, err);
     return operation->parts.is_reopening ? reopen(operation, err) : write_columns(operation, err);

@@ -197,6 +197,35 @@ static void test_memory_of_currencies(void **state)
     dynamics_memory_done(&memory);
 }
 
+/* Child rows and what lies behind lookups of lookups are never remembered; a lookup that points to nothing is known. */
+static void test_what_is_not_remembered(void **state)
+{
+    static const struct {
+        const char *column;
+        const char *record;
+        bool is_complete;
+    } cases[] = {
+        {"help@label", "{}", true},
+        {"products[].price", "{}", false},
+        {"contactid.accountid.name", "{\"_contactid_value\":\"c1\"}", false},
+        {"contactid.accountid.name", "{\"_contactid_value\":null}", true},
+        {"contactid.name", "{\"_contactid_value\":\"c1\"}", false},
+    };
+    struct dynamics_memory memory;
+
+    (void)state;
+    assert_int_equal(dynamics_memory_init(&memory), 0);
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        const struct config_list one = {.items = (char **)(uintptr_t)&cases[i].column, .count = 1};
+        json_auto_t *record = parse(cases[i].record);
+        bool is_complete;
+        assert_int_equal(dynamics_memory_expand(&memory, &one, record, 0, &is_complete), 0);
+        if (is_complete != cases[i].is_complete)
+            fail_msg("%s of %s", cases[i].column, cases[i].record);
+    }
+    dynamics_memory_done(&memory);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -215,6 +244,7 @@ int main(void)
         cmocka_unit_test(test_memory_completes_a_record),
         cmocka_unit_test(test_memory_of_other_lookups),
         cmocka_unit_test(test_memory_of_currencies),
+        cmocka_unit_test(test_what_is_not_remembered),
     };
     return cmocka_run_group_tests_name("dynamics365_lookup", tests, set_up, NULL);
 }

@@ -107,43 +107,6 @@ static void test_error_table(void **state)
     }
 }
 
-static void assert_query(const char *const *columns, size_t count, bool expands, const char *expected)
-{
-    const struct config_list list = {.items = (char **)(uintptr_t)columns, .count = count};
-    char *query = dynamics_query("opportunity", &list, expands);
-
-    assert_non_null(query);
-    assert_string_equal(query, expected);
-    free(query);
-}
-
-#define ALWAYS "$select=opportunityid,versionnumber,modifiedon,_modifiedby_value,statecode,statuscode"
-
-/* Version, modifier and state are always asked for; every column once. */
-static void test_query_of_columns(void **state)
-{
-    (void)state;
-    static const char *const columns[] = {"name", "statecode", "opportunityid", "estimatedvalue", "name"};
-
-    assert_query(NULL, 0, true, ALWAYS);
-    assert_query(columns, ARRAY_LENGTH(columns), true, ALWAYS ",name,estimatedvalue");
-}
-
-/* Attributes of one lookup are asked for together, and lookups that share a column share it. */
-static void test_query_of_lookups(void **state)
-{
-    (void)state;
-    static const char *const columns[] = {"customerid_account.name",          "transactioncurrencyid.isocurrencycode",
-                                          "customerid_account.address1_city", "name",
-                                          "customerid_contact.fullname",      "_customerid_value"};
-
-    assert_query(columns, ARRAY_LENGTH(columns), true,
-                 ALWAYS ",_customerid_value,_transactioncurrencyid_value,name"
-                        "&$expand=customerid_account($select=name,address1_city),"
-                        "transactioncurrencyid($select=isocurrencycode),customerid_contact($select=fullname)");
-    assert_query(columns, ARRAY_LENGTH(columns), false, ALWAYS ",_customerid_value,_transactioncurrencyid_value,name");
-}
-
 /* A document carries the system's version as text and tells whether we were the last to write. */
 static void test_document(void **state)
 {
@@ -485,6 +448,51 @@ static void test_shows_by_values(void **state)
     assert_true(dynamics_shows(record, &decision));
 }
 
+/* A label waits until its number is known; no label is no value, and what is no text is refused. */
+static void test_parts_with_labels(void **state)
+{
+    (void)state;
+    json_auto_t *write = parse("{\"help@label\":\"Yes\",\"intent@label\":null,\"name\":\"Archive\"}");
+    json_auto_t *number = parse("{\"help@label\":7}");
+    json_auto_t *columns = parse("{\"intent\":null,\"name\":\"Archive\"}");
+    json_auto_t *labels = parse("{\"help\":\"Yes\"}");
+    const struct decision good = {
+        .action = DECISION_UPDATE, .record_type = (char *)(uintptr_t) "opportunity", .write = write};
+    const struct decision bad = {
+        .action = DECISION_UPDATE, .record_type = (char *)(uintptr_t) "opportunity", .write = number};
+    struct dynamics_parts parts;
+    struct error err = ERROR_INIT;
+
+    assert_int_equal(dynamics_parts_of(&good, &parts, &err), 0);
+    assert_true(json_same(parts.columns, columns));
+    assert_true(json_same(parts.labels, labels));
+    dynamics_parts_done(&parts);
+    assert_int_equal(dynamics_parts_of(&bad, &parts, &err), -1);
+    assert_int_equal(err.class, ERROR_POISON);
+}
+
+/* A label stands when the service shows it beside the number. */
+static void test_shows_by_label(void **state)
+{
+    (void)state;
+    json_auto_t *record =
+        parse("{\"help\":1,\"help@OData.Community.Display.V1.FormattedValue\":\"yes \",\"intent\":null}");
+    static const struct {
+        const char *write;
+        bool shows;
+    } cases[] = {
+        {"{\"help@label\":\"Yes\"}", true}, {"{\"help@label\":\"No\"}", false},    {"{\"help@label\":null}", false},
+        {"{\"intent@label\":null}", true},  {"{\"intent@label\":\"Yes\"}", false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        json_auto_t *write = parse(cases[i].write);
+        const struct decision decision = {.action = DECISION_UPDATE, .write = write};
+        if (dynamics_shows(record, &decision) != cases[i].shows)
+            fail_msg("%s", cases[i].write);
+    }
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -497,8 +505,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tables),
         cmocka_unit_test(test_error_table),
-        cmocka_unit_test(test_query_of_columns),
-        cmocka_unit_test(test_query_of_lookups),
         cmocka_unit_test(test_document),
         cmocka_unit_test(test_document_of_no_record),
         cmocka_unit_test(test_id_of_an_address),
@@ -512,6 +518,8 @@ int main(void)
         cmocka_unit_test(test_body),
         cmocka_unit_test(test_shows_by_marker),
         cmocka_unit_test(test_shows_by_values),
+        cmocka_unit_test(test_parts_with_labels),
+        cmocka_unit_test(test_shows_by_label),
     };
     return cmocka_run_group_tests_name("dynamics365_record", tests, set_up, NULL);
 }

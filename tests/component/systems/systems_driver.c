@@ -4,7 +4,9 @@
  *
  * Standard input: a JSON object a line, {"do": "read", "record_type", "record_id"}, {"do": "find" or "write", "decision":
  * {…}, "may_send": false}, {"do": "shows", "decision", "documents"}, {"do": "settling", "decision"}, {"do": "trouble"};
- * for Partner Center also {"do": "list", "listing": "updated", "next"}; its end frees the system and ends the program. Standard output: a JSON object a line with "number", the line of the question from 1. */
+ * for Partner Center also {"do": "list", "listing": "updated", "next"}, for Dynamics 365 {"do": "rows" or "changes", …}; its
+ * end frees the system and ends the program. Standard output: a JSON object a line with "number", the line of the question
+ * from 1. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,6 +180,63 @@ static void judge(struct question *question, const json_t *line)
     question_free(question);
 }
 
+/* -- Dynamics 365: rows and changes -------------------------------------------------------------------------------- */
+
+static json_t *page_json(const struct question *question, const struct system_page *page)
+{
+    if (question->driver->is_calling || question->driver->under_way == 0)
+        broken(EXIT_BROKEN_PROMISE, "a page came from inside the call, or twice");
+    question->driver->under_way--;
+    return json_pack("{s:I, s:s, s:O?, s:I, s:s?, s:I, s:I, s:b, s:o}", "number", question->number, "result",
+                     RESULTS[page->result], "documents", page->documents, "skipped", (json_int_t)page->skipped, "next",
+                     page->next, "status", (json_int_t)page->status, "retry_after_ms", (json_int_t)page->retry_after_ms,
+                     "took_time", page->duration_us > 0, "error", error_json(&page->error));
+}
+
+static void on_rows(void *arg, const struct system_page *page)
+{
+    print(page_json(arg, page));
+    question_free(arg);
+}
+
+static void on_changes(void *arg, const struct dynamics_365_changes *changes)
+{
+    json_t *answer = page_json(arg, &changes->page);
+
+    if (json_object_update_new(answer, json_pack("{s:O?, s:s?, s:b}", "deleted", changes->deleted, "resume",
+                                                 changes->resume, "is_expired", changes->is_expired)) < 0)
+        broken(EXIT_BROKEN_PROMISE, "an answer cannot be written");
+    print(answer);
+    question_free(arg);
+}
+
+/* {"do": "rows" or "changes", "entity", "columns": [one], "filter", "page_rows", "cursor"} */
+static void browse(struct question *question, const json_t *line)
+{
+    struct driver *driver = question->driver;
+    const char *columns[] = {json_string_value(json_array_get(json_object_get(line, "columns"), 0)), NULL};
+    const struct dynamics_365_listing listing = {.entity = json_text_of(line, "entity"),
+                                                 .columns = columns,
+                                                 .filter = json_text_of(line, "filter"),
+                                                 .page_rows = (unsigned)json_integer_of(line, "page_rows", 0)};
+    const char *cursor = json_text_of(line, "cursor");
+    struct error err = ERROR_INIT;
+    int status;
+
+    driver->is_calling = true;
+    driver->under_way++;
+    if (text_equal(json_text_of(line, "do"), "rows"))
+        status = dynamics_365_list(driver->system, &listing, cursor, on_rows, question, &err);
+    else
+        status = dynamics_365_delta(driver->system, &listing, cursor, on_changes, question, &err);
+    driver->is_calling = false;
+    if (status == 0)
+        return;
+    driver->under_way--;
+    print(json_pack("{s:I, s:s, s:o}", "number", question->number, "result", "not begun", "error", error_json(&err)));
+    question_free(question);
+}
+
 static void take_line(struct driver *driver, const char *bytes, size_t length)
 {
     struct question *question = calloc(1, sizeof(*question));
@@ -208,6 +267,8 @@ static void take_line(struct driver *driver, const char *bytes, size_t length)
         question_free(question);
     } else if (text_equal(json_text_of(line, "do"), "shows")) {
         judge(question, line);
+    } else if (text_equal(json_text_of(line, "do"), "rows") || text_equal(json_text_of(line, "do"), "changes")) {
+        browse(question, line);
     } else {
         ask(question, line);
     }
