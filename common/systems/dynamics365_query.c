@@ -11,7 +11,8 @@
 #include "common/systems/dynamics365_record.h"
 
 enum {
-    QUERY_BYTES_MAX = 32 * 1024 /* the service's limit of an address */
+    QUERY_BYTES_MAX = 32 * 1024, /* the service's limit of an address */
+    PAGE_ROWS = 5000             /* the service's, where no smaller one is asked for */
 };
 
 /* -- the wanted columns as a tree ---------------------------------------------------------------------------------- */
@@ -181,14 +182,14 @@ const char *dynamics_cut_collection(const json_t *record, const struct config_li
 {
     for (size_t i = 0; i < columns->count; i++) {
         struct dynamics_column_path path;
-        char *link;
+        char *name;
         bool is_cut;
 
         if (!dynamics_column_path_read(columns->items[i], &path) || !path.is_collection)
             continue;
-        link = text_format("%.*s@odata.nextLink", (int)path.head_length, columns->items[i]);
-        is_cut = link == NULL || json_object_get(record, link) != NULL;
-        free(link);
+        name = text_copy_n(columns->items[i], path.head_length);
+        is_cut = name == NULL || json_array_size(json_object_get(record, name)) >= PAGE_ROWS;
+        free(name);
         if (is_cut)
             return columns->items[i];
     }

@@ -23,7 +23,8 @@ const char *dynamics_label_preference(const struct config_list *columns);
 /* Removes the annotations nobody asked for: the service formats every value once it formats one. */
 void dynamics_keep_labels(json_t *record, const struct config_list *columns);
 
-/* The first collection of which the record shows only a part (more rows follow behind a link); NULL: all are whole. */
+/* The first collection of which the record may show only a part; NULL: all are whole. A link to the rest comes with every
+ * expanded collection, so only a full page tells ("Join tables using OData"). */
 const char *dynamics_cut_collection(const json_t *record, const struct config_list *columns);
 
 #endif
