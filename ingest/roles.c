@@ -225,8 +225,8 @@ static int start_serve(struct ingest *ingest, struct error *err)
 {
     const struct roles_settings *settings = ingest->settings;
 
-    if (serve_new(program_loop(ingest->program), &settings->serve, &settings->certificates, &settings->kafka,
-                  ingest->producer, &ingest->serve, err) < 0)
+    if (serve_new(program_loop(ingest->program), &settings->serve, &settings->certificates,
+                  &settings->dynamics_365.child_tables, &settings->kafka, ingest->producer, &ingest->serve, err) < 0)
         return -1;
     log_info("ingest.serving", LOG_INTEGER("port", serve_port(ingest->serve)));
     return 0;

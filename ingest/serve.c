@@ -110,6 +110,7 @@ static const char *const route_names[] = {"partner-center", "dynamics-365", "oth
 struct serve {
     struct loop *loop;
     const struct serve_settings *settings;
+    const struct config_map *child_tables;
     struct producer *producer; /* NULL when it is gone: everything is answered 503 */
     struct certificates *certificates;
     struct server *server;
@@ -392,6 +393,7 @@ static void take_dynamics_365(struct job *job)
     const struct dynamics_organization organization = {
         .id = settings->dynamics_365_organization_id,
         .host = settings->dynamics_365_organization,
+        .child_tables = job->serve->child_tables,
     };
     bool is_given;
 
@@ -598,14 +600,16 @@ static int start(struct serve *serve, const struct certificates_settings *certif
 }
 
 int serve_new(struct loop *loop, const struct serve_settings *settings,
-              const struct certificates_settings *certificates_settings, const struct kafka_settings *kafka,
-              struct producer *producer, struct serve **ret_serve, struct error *err)
+              const struct certificates_settings *certificates_settings, const struct config_map *child_tables,
+              const struct kafka_settings *kafka, struct producer *producer, struct serve **ret_serve,
+              struct error *err)
 {
     struct serve *serve = calloc(1, sizeof(*serve));
     if (serve == NULL)
         return error_no_memory(err);
     serve->loop = loop;
     serve->settings = settings;
+    serve->child_tables = child_tables;
     serve->producer = producer;
     serve->quota = settings->requests_per_second * SECOND_MS;
     serve->quota_ms = clock_monotonic_ms();

@@ -70,10 +70,11 @@ extern const char *const SERVE_TOPICS[];
 
 struct serve;
 
-/* Listens when it returns. Everything given is borrowed. */
+/* Listens when it returns. Everything given is borrowed. `child_tables`: of Dynamics 365, as in webhook_dynamics.h. */
 int serve_new(struct loop *loop, const struct serve_settings *settings,
-              const struct certificates_settings *certificates_settings, const struct kafka_settings *kafka,
-              struct producer *producer, struct serve **ret_serve, struct error *err) TANDEM_MUST_CHECK;
+              const struct certificates_settings *certificates_settings, const struct config_map *child_tables,
+              const struct kafka_settings *kafka, struct producer *producer, struct serve **ret_serve,
+              struct error *err) TANDEM_MUST_CHECK;
 /* After producer_free(), which ends what is under way. Accepts NULL. */
 void serve_free(struct serve *serve);
 int serve_port(const struct serve *serve);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -10,54 +11,95 @@ from support.deals import DEADLINE, Deals
 from support.waiting import wait_until
 
 AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
-CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "deal value": ({"details": {"dealValue": 61500.25}}, {"estimatedvalue": 61500.25}),
-    "closing date": ({"details": {"closingDateTime": "2031-03-31T00:00:00Z"}}, {"estimatedclosedate": "2031-03-31"}),
-    "notes": ({"details": {"notes": "The board has agreed."}}, {"description": "The board has agreed."}),
-    "name": ({"name": "Renamed rollout"}, {"name": "✔ Renamed rollout"}),
-    "referral program": ({"referralProgram": "Spring"}, {"msft_microsoftpartnercenterreferralprogram": "Spring"}),
-    "visibility": (
+CRM_ID = "7-ABCDEF0042"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a deal of this kind is edited to, and the columns of the PATCH that follows, but for the audit text.
+
+    A column's value may be a function of the referral as it then stands. `stage` is the body of a PATCH of its own that
+    goes before: a record's state is changed in no request that changes something else.
+    """
+
+    edit: dict[str, Any]
+    columns: dict[str, Any]
+    stage: dict[str, Any] | None = None
+    kind: str = "private"
+    start: dict[str, Any] = field(default_factory=dict)
+
+
+CHANGES = {
+    "deal value": Change({"details": {"dealValue": 61500.25}}, {"estimatedvalue": 61500.25}),
+    "closing date": Change(
+        {"details": {"closingDateTime": "2031-03-31T00:00:00Z"}}, {"estimatedclosedate": "2031-03-31"}
+    ),
+    "notes": Change({"details": {"notes": "The board has agreed."}}, {"description": "The board has agreed."}),
+    "name": Change({"name": "Renamed rollout"}, {"name": "✔ Renamed rollout"}),
+    "referral program": Change(
+        {"referralProgram": "Spring"}, {"msft_microsoftpartnercenterreferralprogram": "Spring"}
+    ),
+    "visibility": Change(
         {"consent": {"consentToShareReferralWithMicrosoftSellers": True}},
         {"msft_microsoftpartnercenterreferralvisible": True},
     ),
-    "two fields": (
+    # The bind names the currency's row, which stands for its code here.
+    "currency": Change(
+        {"details": {"currency": "GBP"}},
+        {"transactioncurrencyid@odata.bind": "GBP"},
+        start={"details": {"currency": "EUR"}},
+    ),
+    "acceptance, on hold to in progress": Change(
+        {"status": "Active", "substatus": "Accepted"},
+        # Microsoft gives it when we accept.
+        {"msft_microsoftcrmidentifier": lambda referral: referral["trackingInfo"]["microsoftMsxId"]},
+        stage={"statecode": 0, "statuscode": 1},
+        kind="microsoft-cosell",
+    ),
+    "Microsoft's CRM identifier": Change(
+        {"trackingInfo": {"microsoftMsxId": CRM_ID}}, {"msft_microsoftcrmidentifier": CRM_ID}, kind="partner-cosell"
+    ),
+    "two fields": Change(
         {"details": {"dealValue": 7, "notes": "Smaller."}},
         {"estimatedvalue": 7, "description": "Smaller."},
     ),
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-def test_change_is_one_patch_of_the_changed_columns(deals: Deals, change: str) -> None:
-    edit, expected = CHANGES[change]
-    referral = deals.new("private")
+@pytest.mark.parametrize("name", CHANGES)
+def test_change_is_one_patch_of_the_changed_columns(deals: Deals, name: str) -> None:
+    change = CHANGES[name]
+    referral = deals.new(change.kind, **change.start)
     position = deals.position()
-    deals.partner_center.edit_referral(referral, **edit)
-    [patch] = wait_until(lambda: deals.patches_since(position, referral), DEADLINE, "the CRM got a PATCH")
+    deals.partner_center.edit_referral(referral, **change.edit)
+    stages = [change.stage] if change.stage else []
+    count = len(stages) + 1
+
+    def patches() -> list[dict[str, Any]] | None:
+        return found if len(found := deals.patches_since(position, referral)) >= count else None
+
+    *before, patch = wait_until(patches, DEADLINE, f"the CRM got {count} PATCH")
+    assert before == stages
     assert f"[{referral}#" in patch.pop(AUDIT)
-    assert patch == expected
+    if bind := patch.get("transactioncurrencyid@odata.bind"):
+        currency = deals.dynamics_365.row(*bind.strip("/)").split("("))
+        patch["transactioncurrencyid@odata.bind"] = currency["isocurrencycode"]
+    ours, row = deals.referral(referral), deals.opportunity(referral)
+    columns = {name: value(ours) if callable(value) else value for name, value in change.columns.items()}
+    assert patch == columns and None not in columns.values()
+    assert row is not None
+    shown = {**columns, **(change.stage or {})}
+    assert {name: row[name] for name in shown if "@" not in name} == {name: shown[name] for name in shown if "@" not in name}
     deals.wait_quiet(referral)
-    assert len(deals.patches_since(position, referral)) == 1
+    assert len(deals.patches_since(position, referral)) == count
     # The webhook of our own write: known by its version, unless it overtook the write's outcome.
     assert deals.decisions(referral)[-1]["reason"] in ("echo", "waiting")
 
 
-def test_currency_change_binds_the_other_currency(deals: Deals) -> None:
-    referral = deals.new("private", details={"currency": "EUR"})
-    deals.partner_center.edit_referral(referral, details={"currency": "GBP"})
-
-    def is_bound() -> bool:
-        row = deals.opportunity(referral)
-        assert row is not None
-        currency = deals.dynamics_365.row("transactioncurrencies", row["_transactioncurrencyid_value"])
-        return bool(currency["isocurrencycode"] == "GBP")
-
-    wait_until(is_bound, DEADLINE, "the opportunity is in pounds")
-
-
-def test_unchanged_event_is_no_call_to_the_crm(deals: Deals) -> None:
+def test_unchanged_event_is_no_call_to_the_crm_and_no_write_to_partner_center(deals: Deals) -> None:
     referral = deals.new("private")
     position, before = deals.position(), len(deals.decisions(referral))
+    center = int(deals.partner_center.admin("GET", "/_sim/journal")["next"])
     event = {"EventName": "referral-updated", "ResourceName": "referral", "AuditUri": None}
     event["ResourceUri"] = f"https://api.partnercenter.microsoft.com/engagements/v1/referrals/{referral}"
     event["ResourceChangeUtcDate"] = datetime.now(timezone.utc).isoformat()
@@ -65,6 +107,8 @@ def test_unchanged_event_is_no_call_to_the_crm(deals: Deals) -> None:
     wait_until(lambda: len(deals.decisions(referral)) > before, DEADLINE, "the event has been decided on")
     deals.wait_quiet(referral)
     assert deals.dynamics_365.journal(position) == []
+    # It was looked at, which is a read.
+    assert {each["method"] for each in deals.partner_center.journal(center)} == {"GET"}
     assert deals.decisions(referral)[-1]["action"] == "none"
 
 

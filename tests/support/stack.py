@@ -186,6 +186,14 @@ class Stack:
         self.programs.append(program)
         return program.start()
 
+    def start_again(self, ended: Program) -> Program:
+        """The successor of a process that has ended: under its name, at its addresses, with its local store."""
+        config = ended.config
+        program = Program(config.name.partition("-")[0], config=config)
+        program.config = config
+        self.programs.append(program)
+        return program.start()
+
     def start(self, ingest: int = 1, mapper: int = 1, pusher: int = 1) -> Stack:
         """Everything, ready, with both simulators' webhooks pointing at the first receiver."""
         self.prepare()

@@ -77,6 +77,15 @@ class Topics:
         name = self.name(topic)
         return len(self._admin.list_topics(name, timeout=REQUEST_SECONDS).topics[name].partitions)
 
+    def held(self, group: str) -> dict[str, set[tuple[str, int]]]:
+        """Topic (short name) and partition of everything the group's members hold now, by their client.id."""
+        found = self._admin.list_groups(self.name(group), timeout=REQUEST_SECONDS)
+        held: dict[str, set[tuple[str, int]]] = {}
+        for member in found[0].members if found else []:
+            parts = assignment_of(member.assignment)
+            held[member.client_id] = {(name[len(self.prefix) :], number) for name, number in parts}
+        return held
+
     def produce(
         self,
         topic: str,
@@ -204,6 +213,31 @@ class Reader:
             elif error.fatal() or not error.retriable() and error.code() >= 0:
                 raise RuntimeError(f"{self._name}: {error}")
         return records
+
+
+def assignment_of(content: bytes) -> list[tuple[str, int]]:
+    """Topic and partition of each entry of a member's assignment (Kafka protocol, ConsumerProtocolAssignment)."""
+    if not content:
+        return []
+    place = 0
+
+    def number(width: int) -> int:
+        nonlocal place
+        place += width
+        return int.from_bytes(content[place - width : place], "big", signed=True)
+
+    def text() -> str:
+        nonlocal place
+        length = number(2)
+        place += length
+        return content[place - length : place].decode()
+
+    number(2)  # the version: later ones only add to the end
+    found = []
+    for _topic in range(number(4)):
+        name = text()
+        found += [(name, number(4)) for _partition in range(number(4))]
+    return found
 
 
 def main() -> None:

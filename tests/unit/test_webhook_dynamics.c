@@ -121,7 +121,7 @@ static void test_other_organisation_is_refused(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
-        const struct dynamics_organization organization = {cases[i].id, cases[i].host};
+        const struct dynamics_organization organization = {.id = cases[i].id, .host = cases[i].host};
         struct webhook_result result =
             webhook_dynamics_read(body, strlen(body), &organization, cases[i].header, NULL, "2026-01-02T03:04:05Z");
         assert_int_equal(result.outcome, cases[i].is_ours ? WEBHOOK_NOTIFICATION : WEBHOOK_REFUSED);
@@ -152,12 +152,123 @@ static void test_nesting_is_bounded(void **state)
     text_done(&text);
 }
 
+#define CHILD_ROW           "0a7c1f0a-3d52-4f0e-8a61-2f9e0d7c5e99"
+#define MEMBER(name, value) "{\"key\":\"" name "\",\"value\":" value "}"
+#define REFERENCE(id, table) \
+    "{\"__type\":\"EntityReference:x\",\"Id\":\"" id "\",\"LogicalName\":\"" table "\",\"Name\":null}"
+#define PARENT             MEMBER("msft_opportunityid", REFERENCE("B7C1F0A4-3D52-4F0E-8A61-2F9E0D7C5E11", "opportunity"))
+#define PRICE              MEMBER("msft_price", "{\"Value\":1.0}")
+#define ENTITY(attributes) "{\"Attributes\":[" attributes "]}"
+#define TARGET(attributes) MEMBER("Target", ENTITY(attributes))
+#define IMAGE(attributes)  MEMBER("parent", ENTITY(attributes))
+#define PRIMARY_NAME       MEMBER("AsynchronousStepPrimaryName", ENTITY(MEMBER("msft_name", "\"x\"")))
+#define CHILD(message, parameters, before, after)                                                       \
+    "{\"InputParameters\":" parameters ",\"MessageName\":\"" message "\",\"OrganizationId\":\"" OURS    \
+    "\",\"PostEntityImages\":" after ",\"PreEntityImages\":" before ",\"PrimaryEntityId\":\"" CHILD_ROW \
+    "\",\"PrimaryEntityName\":\"msft_microsoftsolution\"}"
+
+static char *child_table_names[] = {(char *)(uintptr_t) "msft_microsoftsolution"};
+static char *child_table_columns[] = {(char *)(uintptr_t) "msft_opportunityid"};
+static const struct config_map child_tables = {.keys = child_table_names, .values = child_table_columns, .count = 1};
+
+/* A change of a child row is told as one of its opportunity, wherever the body names it. */
+static void test_child_row_is_told_as_its_opportunity(void **state)
+{
+    static const char *const bodies[] = {
+        CHILD("Create", "[" TARGET(PRICE "," PARENT) "]", "[]", "[]"),
+        CHILD("Update", "[" TARGET(PARENT) "]", "null", "null"),
+        CHILD("Update", "[" TARGET(PRICE) "]", "[]", "[" PRIMARY_NAME "," IMAGE(PARENT) "]"),
+        CHILD("Update", "[" TARGET(MEMBER("msft_opportunityid", "null")) "]", "[" IMAGE(PARENT) "]", "[" IMAGE("") "]"),
+        CHILD("Delete", "[" MEMBER("Target", REFERENCE(CHILD_ROW, "msft_microsoftsolution")) "]", "[" IMAGE(PARENT) "]",
+              "[]"),
+    };
+    const struct dynamics_organization organization = {.child_tables = &child_tables};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(bodies); i++) {
+        struct webhook_result result =
+            webhook_dynamics_read(bodies[i], strlen(bodies[i]), &organization, NULL, NULL, "2026-01-02T03:04:05Z");
+        if (result.outcome != WEBHOOK_NOTIFICATION)
+            fail_msg("%s: outcome %d, %s", bodies[i], (int)result.outcome, result.code);
+        assert_string_equal(result.notification.record_type, "opportunity");
+        assert_string_equal(result.notification.record_id, ROW);
+        /* Never "Delete": the opportunity is still there. */
+        assert_true(text_starts_with(result.notification.event, "msft_microsoftsolution."));
+        assert_string_equal(result.notification.body, bodies[i]);
+        webhook_result_done(&result);
+    }
+}
+
+/* A child row after its move is the new opportunity's. */
+static void test_moved_child_row_is_told_to_where_it_went(void **state)
+{
+    static const char body[] =
+        CHILD("Update", "[" TARGET(PRICE) "]",
+              "[" IMAGE(MEMBER("msft_opportunityid", REFERENCE(OTHER, "opportunity"))) "]", "[" IMAGE(PARENT) "]");
+    const struct dynamics_organization organization = {.child_tables = &child_tables};
+    struct webhook_result result =
+        webhook_dynamics_read(body, strlen(body), &organization, NULL, NULL, "2026-01-02T03:04:05Z");
+
+    (void)state;
+    assert_string_equal(result.notification.record_id, ROW);
+    webhook_result_done(&result);
+}
+
+/* What belongs to no opportunity is ignored; what does not say what it belongs to is not lost silently. */
+static void test_child_row_without_opportunity(void **state)
+{
+    static const struct outcome_case cases[] = {
+        {CHILD("Create", "[" TARGET(PRICE) "]", "[]", "[]"), WEBHOOK_IGNORED, 202, "ignored"},
+        {CHILD("Update", "[" TARGET(PRICE) "]", "[" IMAGE("") "]", "[" IMAGE(PRICE) "]"), WEBHOOK_IGNORED, 202,
+         "ignored"},
+        {CHILD("Create", "[" TARGET(MEMBER("msft_opportunityid", REFERENCE(ROW, "lead"))) "]", "[]", "[]"),
+         WEBHOOK_IGNORED, 202, "ignored"},
+        {CHILD("Update", "[" TARGET(PRICE) "]", "[]", "[]"), WEBHOOK_SET_ASIDE, 202, "no_parent"},
+        {CHILD("Update", "[" TARGET(PRICE) "]", "[]", "[" PRIMARY_NAME "]"), WEBHOOK_SET_ASIDE, 202, "no_parent"},
+        {CHILD("Delete", "[]", "[]", "[]"), WEBHOOK_SET_ASIDE, 202, "no_parent"},
+        {CHILD("Create", "null", "null", "null"), WEBHOOK_SET_ASIDE, 202, "no_parent"},
+        {CHILD("Create", "7", "{}", "\"x\""), WEBHOOK_SET_ASIDE, 202, "no_parent"},
+        {CHILD("Create", "[" TARGET(MEMBER("msft_opportunityid", REFERENCE("x", "opportunity"))) "]", "[]", "[]"),
+         WEBHOOK_REFUSED, 422, "schema"},
+    };
+    const struct dynamics_organization organization = {.child_tables = &child_tables};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        const struct outcome_case *c = &cases[i];
+        struct webhook_result result =
+            webhook_dynamics_read(c->body, strlen(c->body), &organization, NULL, NULL, "2026-01-02T03:04:05Z");
+        if (result.outcome != c->outcome || result.status != c->status || strcmp(result.code, c->code) != 0)
+            fail_msg("%s: outcome %d, %d %s", c->body, (int)result.outcome, result.status, result.code);
+        webhook_result_done(&result);
+    }
+}
+
+/* A table that is not configured as a child's is told as it is. */
+static void test_other_tables_are_no_children(void **state)
+{
+    static const char body[] = CHILD("Create", "[" TARGET(PARENT) "]", "[]", "[]");
+    struct webhook_result result =
+        webhook_dynamics_read(body, strlen(body), &any_organization, NULL, NULL, "2026-01-02T03:04:05Z");
+
+    (void)state;
+    assert_string_equal(result.notification.record_type, "msft_microsoftsolution");
+    assert_string_equal(result.notification.record_id, CHILD_ROW);
+    webhook_result_done(&result);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_body_is_judged),     cmocka_unit_test(test_context_becomes_a_notification),
-        cmocka_unit_test(test_cut_body_is_enough), cmocka_unit_test(test_other_organisation_is_refused),
+        cmocka_unit_test(test_body_is_judged),
+        cmocka_unit_test(test_context_becomes_a_notification),
+        cmocka_unit_test(test_cut_body_is_enough),
+        cmocka_unit_test(test_other_organisation_is_refused),
         cmocka_unit_test(test_nesting_is_bounded),
+        cmocka_unit_test(test_child_row_is_told_as_its_opportunity),
+        cmocka_unit_test(test_moved_child_row_is_told_to_where_it_went),
+        cmocka_unit_test(test_child_row_without_opportunity),
+        cmocka_unit_test(test_other_tables_are_no_children),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
