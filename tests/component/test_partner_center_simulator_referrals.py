@@ -96,6 +96,10 @@ def test_deal_without_help_needs_no_contact_that_can_be_called(pc: Client) -> No
         assert pc.api("POST", body=deal(customerProfile=CUSTOMER | {"team": team}, **quiet)).status == 201
     own = deal()["team"][0] | {"phoneNumber": None}
     assert pc.api("POST", body=deal(team=[own], **quiet)).status == 201
+    without_phone = deal(customerProfile=CUSTOMER | {"team": [CONTACT | {"phoneNumber": None}]})
+    assert pc.api("POST", body=without_phone).status == 400
+    pc.settings(contact_phone=False)
+    assert pc.api("POST", body=without_phone).status == 201
     pc.settings(team_phone=True)
     assert pc.api("POST", body=deal(team=[own], **quiet)).status == 400
 

@@ -64,6 +64,7 @@ class Strictness:
 
     practice: bool  # what the portal insists on
     refuse_unknown: bool
+    contact_phone: bool  # of a customer contact, when help is asked for
     team_phone: bool
     invite_needs_help: bool
 
@@ -280,8 +281,8 @@ def check_create(body: Any, invites: bool, strictness: Strictness) -> None:
         raise Refused("At least one solution is required.")
     if not body.get("team"):
         raise Refused("At least one team member is required.")
-    if code != "Unknown" and not any(reachable(each) for each in customers):
-        raise Refused("A customer contact with a phone number is required when help is asked for.")
+    if code != "Unknown" and not any(reachable(each) or not strictness.contact_phone for each in customers):
+        raise Refused("A complete customer contact is required when help is asked for.")
     if code != "Unknown" and body["consent"].get("consentToShareReferralWithMicrosoftSellers") is not True:
         raise Refused("Help can only be asked for when the referral is shared with Microsoft sellers.")
 

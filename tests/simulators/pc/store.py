@@ -26,6 +26,7 @@ STORE_SETTINGS: dict[str, Setting] = {
     "invite": Setting("second-post", "what brings Microsoft into a shared deal", ("second-post", "first-post")),
     "invite_private": Setting("upgrade", "Microsoft invited to a deal it cannot see", ("upgrade", "refuse")),
     "invite_needs_help": Setting(False, "inviting Microsoft needs a code of the help that is wanted"),
+    "contact_phone": Setting(True, "asking for help needs a customer contact with a phone number"),
     "team_phone": Setting(False, "a POST needs a phone number for each of the own team"),
     "close_unanswered": Setting("declined", "how a referral that is New can be closed", ("declined", "any")),
     "decline_reason": Setting(True, "declining needs a statusReason"),
@@ -231,6 +232,7 @@ class Store:
         strictness = rules.Strictness(
             practice=settings["create_validation"] == "practice",
             refuse_unknown=settings["unknown_members"] == "refuse",
+            contact_phone=settings["contact_phone"],
             team_phone=settings["team_phone"],
             invite_needs_help=settings["invite_needs_help"],
         )
