@@ -1,4 +1,7 @@
-"""A Partner Center simulator process and calls to it, and a receiver for its webhooks, for tests."""
+"""A Partner Center simulator process and calls to it, and a receiver for its webhooks, for tests.
+
+The fixtures `tls`, `process`, `pc` and `receiver` are imported by the tests that use them.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,10 @@ import threading
 import time
 import urllib.parse
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+
+import pytest
 
 from support.tls import Authority
 
@@ -26,6 +31,20 @@ PARTNER = "https://api.partner.microsoft.com"
 PARTNER_CENTER = "https://api.partnercenter.microsoft.com"
 CLIENT = {"client_id": "11111111-1111-4111-8111-111111111111", "client_secret": "simulated-client-secret"}
 DEADLINE = 15.0
+ALL_REFERRAL_EVENTS = [
+    "referral-created",
+    "referral-updated",
+    "related-referral-created",
+    "related-referral-updated",
+    "test-created",
+]
+REFERRAL_MEMBERS = set(
+    "id engagementId name organizationId organizationName mpnId externalReferenceId lastModifiedVia lastRunId createdVia "
+    "createdDateTime updatedDateTime expirationDateTime acceptedDateTime closedDateTime status substatus statusReason "
+    "qualification type direction referralProgram referralSource callToAction campaignId salesStage quality isSpam "
+    "favorite dealSensitivity tags eTag target customerProfile consent details team inviteContext trackingInfo "
+    "registrationStatus registrations links".split()
+)
 
 Answer = collections.namedtuple("Answer", "status headers body json")
 
@@ -169,3 +188,63 @@ class Receiver:
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}", "client-request-id": str(uuid.uuid4())}
+
+
+def deal(**changes: Any) -> dict[str, Any]:
+    """A body that POST takes."""
+    return {
+        "name": "Litware Museums - Archive",
+        "externalReferenceId": "crm-1",
+        "qualification": "SalesQualified",
+        "type": "Shared",
+        "target": [{"type": "SolutionProfile", "id": "SOL-1-A"}],
+        "customerProfile": {
+            "name": "Litware Museums",
+            "address": {"city": "Porto", "country": "PT"},
+            "team": [
+                {"firstName": "Rui", "lastName": "Curator", "phoneNumber": "+351 0", "email": "rui@litware.example"}
+            ],
+        },
+        "consent": {
+            "consentToToShareInfoWithOthers": True,
+            "consentToContact": True,
+            "consentToShareReferralWithMicrosoftSellers": True,
+        },
+        "details": {
+            "notes": "Archive in the cloud",
+            "dealValue": "1234.50",
+            "currency": "EUR",
+            "closingDateTime": "2031-05-01T02:00:00+02:00",
+            "requirements": {"solutions": [{"id": "SOL-1-A", "name": "Archive", "type": "Name"}]},
+        },
+        "team": [{"firstName": "Eva", "lastName": "Seller", "phoneNumber": "+351 1", "email": "eva@fabrikam.example"}],
+        "inviteContext": {"notes": "Help", "assistanceRequestCode": "ProofOfConceptOrDemo"},
+        **changes,
+    }
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return make_tls(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory, tls: dict[str, str]) -> Iterator[Client]:
+    client = Client(tmp_path_factory.mktemp("simulator"), tls, "--set", "delivery_interval_ms=10")
+    yield client
+    assert client.stop() == 0
+
+
+@pytest.fixture
+def pc(process: Client) -> Client:
+    process.sim("POST", "reset")
+    process.tokens.clear()
+    return process
+
+
+@pytest.fixture
+def receiver(pc: Client, tls: dict[str, str]) -> Iterator[Receiver]:
+    server = Receiver(tls)
+    pc.sim("PUT", "registration", {"WebhookUrl": server.url, "WebhookEvents": ALL_REFERRAL_EVENTS})
+    yield server
+    server.stop()

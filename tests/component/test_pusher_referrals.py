@@ -20,7 +20,12 @@ from support.topics import Topics
 from support.waiting import wait_until
 
 REFERRALS = "/v1.0/engagements/referrals"
-PERSON = {"firstName": "Robin", "lastName": "Seller", "email": "robin.seller@fabrikam.example"}
+PERSON = {
+    "firstName": "Robin",
+    "lastName": "Seller",
+    "email": "robin.seller@fabrikam.example",
+    "phoneNumber": "+44 20 7946 0001",
+}
 
 pytestmark = pytest.mark.asan
 

@@ -17,7 +17,12 @@ from support.tls import Authority
 REFERRALS = "/v1.0/engagements/referrals"
 LONG_AGO = "2020-01-01T00:00:00Z"
 LONG_HENCE = "2090-01-01T00:00:00Z"
-PERSON = {"firstName": "Robin", "lastName": "Seller", "email": "robin.seller@fabrikam.example"}
+PERSON = {
+    "firstName": "Robin",
+    "lastName": "Seller",
+    "email": "robin.seller@fabrikam.example",
+    "phoneNumber": "+44 20 7946 0001",
+}
 
 pytestmark = pytest.mark.asan
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import random
 import time
 import uuid
 from typing import Any
 
 from aiohttp import web
+
+import json_text
 
 TICKS_PER_SECOND = 10_000_000
 
@@ -73,7 +74,7 @@ def iso7(ticks: int, suffix: str = "Z") -> str:
 
 def dump(value: Any) -> str:
     """Compact JSON with UTF-8 text."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json_text.dumps(value)
 
 
 def answer(
@@ -85,22 +86,19 @@ def answer(
     )
 
 
-def parse_json(body: bytes) -> Any:
-    """The JSON document in `body`; ValueError if it is none (also for NaN and for wrong UTF-8)."""
-
-    def refuse(name: str) -> None:
-        raise ValueError(f"{name} is not JSON")
-
-    return json.loads(body.decode("utf-8"), parse_constant=refuse)
+def parse_json(body: bytes, exact: bool = False) -> Any:
+    """The JSON document in `body`; ValueError if it is none (also for NaN and for wrong UTF-8). exact: as Decimal."""
+    text = body.decode("utf-8")
+    return json_text.loads(text, exact)
 
 
-async def admin_body(request: web.Request) -> dict[str, Any]:
-    """The JSON object of an admin call; an absent body counts as `{}`."""
+async def admin_body(request: web.Request, exact: bool = False) -> dict[str, Any]:
+    """The JSON object of an admin call; an absent body counts as `{}`. exact: fractions are Decimal, not float."""
     raw = await request.read()
     if not raw.strip():
         return {}
     try:
-        value = parse_json(raw)
+        value = parse_json(raw, exact)
     except ValueError as problem:
         raise AdminError(f"body is not JSON: {problem}") from None
     if not isinstance(value, dict):

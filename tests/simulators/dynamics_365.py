@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+import json_text
 from chassis import AdminError, Delivery, DeliveryWorker, Simulator, admin_body, main
-from dataverse import batch, json_text, webhooks
+from dataverse import batch, webhooks
 from dataverse.deals import Deals
 from dataverse.entra import Application, TokenRefused, TokenService
 from dataverse.errors import ServiceError

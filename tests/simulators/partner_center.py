@@ -107,6 +107,7 @@ class PartnerCenter(Simulator):
         router.add_patch("/_sim/referrals/{id}", self._sim_edit)
         router.add_post("/_sim/referrals/{id}/microsoft", self._sim_microsoft)
         router.add_post("/_sim/referrals/{id}/expire", self._sim_expire)
+        router.add_get("/_sim/engagements/{id}", self._sim_engagement)
         router.add_put("/_sim/registration", self._sim_registration)
         router.add_delete("/_sim/registration", self._sim_registration_remove)
         router.add_post("/_sim/events", self._sim_event)
@@ -195,14 +196,14 @@ class PartnerCenter(Simulator):
         return answer({"referrals": [referral.document for referral in self.store.referrals.values()]})
 
     async def _sim_create(self, request: web.Request) -> web.Response:
-        return answer(self.store.make(await admin_body(request)).document, 201)
+        return answer(self.store.make(await admin_body(request, exact=True)).document, 201)
 
     async def _sim_get(self, request: web.Request) -> web.Response:
         return answer(self.store.known(request.match_info["id"]).document)
 
     async def _sim_edit(self, request: web.Request) -> web.Response:
         referral = self.store.known(request.match_info["id"])
-        self.store.edit(referral, await admin_body(request))
+        self.store.edit(referral, await admin_body(request, exact=True))
         return answer(referral.document)
 
     async def _sim_microsoft(self, request: web.Request) -> web.Response:
@@ -213,6 +214,13 @@ class PartnerCenter(Simulator):
         referral = self.store.known(request.match_info["id"])
         self.store.expire(referral)
         return answer(referral.document)
+
+    async def _sim_engagement(self, request: web.Request) -> web.Response:
+        parties = self.store.engagement(request.match_info["id"].lower())
+        if not parties:
+            raise AdminError("no such engagement", 404)
+        own = [each.document for each in parties if not each.is_related]
+        return answer({"own": own, "microsoft": [each.document for each in parties if each.is_related]})
 
     async def _sim_registration(self, request: web.Request) -> web.Response:
         body = await admin_body(request)

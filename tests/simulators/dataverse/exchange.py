@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataverse import json_text
+import json_text
 from dataverse.caller import Caller
 from dataverse.store import Row
 

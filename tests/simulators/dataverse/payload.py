@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataverse import errors, json_text
+import json_text
+from dataverse import errors
 from dataverse.caller import Caller
 from dataverse.columns import Column, Kind, Reference, accept
 from dataverse.organization import Organization

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from urllib.parse import unquote_plus
 
+import json_text
 from dataverse import bulk, closing, errors, metadata, reading, writing
 from dataverse.caller import Caller
 from dataverse.columns import GUID_PATTERN, as_json
 from dataverse.exchange import JSON_TYPE, Answer, Exchange, json_answer
-from dataverse.json_text import dumps
 from dataverse.organization import APPLICATION_USER_ID, BUSINESS_UNIT_ID, ORGANIZATION_ID, Organization
 from dataverse.payload import parse_object
 from dataverse.query import parse_options, parse_preferences
@@ -223,7 +223,7 @@ def error_answer(refusal: errors.ServiceError, exchange: Exchange) -> Answer:
     if wanted:
         body["error"]["@Microsoft.PowerApps.CDS.HelpLink"] = "https://help.invalid/error"
         body["error"]["@Microsoft.PowerApps.CDS.TraceText"] = ""
-    return Answer(refusal.status, {"Content-Type": JSON_TYPE, **refusal.headers}, dumps(body).encode())
+    return Answer(refusal.status, {"Content-Type": JSON_TYPE, **refusal.headers}, json_text.dumps(body).encode())
 
 
 def part_of(exchange: Exchange, **changes: object) -> Exchange:

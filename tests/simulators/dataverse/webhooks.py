@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from dataverse import execution_context, json_text
+import json_text
+from dataverse import execution_context
 from dataverse.columns import Reference
 from dataverse.events import Event
 from dataverse.organization import Organization

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from decimal import Decimal
 from typing import Any
 
 ORGANIZATION = {"organizationId": "6d1f2a30-9c4e-4b57-8a21-0c5e7f3b9d10", "organizationName": "Fabrikam Software"}
@@ -60,7 +61,7 @@ SOLUTION = {
     "id": "SOL-10001-AAA",
     "name": "Fabrikam Supply Hub",
     "type": "Name",
-    "price": 1200.0,
+    "price": Decimal("1200.00"),
     "quantity": 10,
     "currency": "GBP",
     "publisherName": "Fabrikam Software",
@@ -166,7 +167,7 @@ def preset(kind: str, number: int) -> dict[str, Any]:
     document["target"] = [{"type": "SolutionProfile", "id": SOLUTION["id"]}]
     document["details"] |= {
         "notes": "The customer wants to replace its spreadsheets.",
-        "dealValue": 48000.0 + 1000 * (number % 10),
+        "dealValue": Decimal("48000.00") + 1000 * (number % 10),
         "currency": currency,
         "closingDateTime": "2030-06-28T00:00:00Z",
     }

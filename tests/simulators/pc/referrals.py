@@ -165,7 +165,7 @@ class ReferralsApi:
     @staticmethod
     async def _json(request: web.Request) -> Any:
         try:
-            return parse_json(await request.read())
+            return parse_json(await request.read(), exact=True)
         except ValueError:
             raise Refused("The request body is not valid JSON.") from None
 

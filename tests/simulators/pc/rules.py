@@ -8,6 +8,8 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 STATUSES = {
@@ -52,6 +54,21 @@ CREATE_MEMBERS = {
 GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
+MONEY_LIMIT = Decimal(10) ** 15
+MONEY_DECIMALS = 6
+
+
+@dataclass(frozen=True)
+class Strictness:
+    """What a POST needs beyond the four members of the document: each a setting of the simulator."""
+
+    practice: bool  # what the portal insists on
+    refuse_unknown: bool
+    contact_phone: bool  # of a customer contact, when help is asked for
+    team_phone: bool
+    invite_needs_help: bool
+
+
 class Refused(Exception):
     """A request the API answers with an error of this status, code and inner message."""
 
@@ -88,13 +105,23 @@ def stage(value: Any, name: str) -> str | None:
     return None if value is None else one_of(SALES_STAGES)(value, name)
 
 
-def money(value: Any, name: str) -> float:
-    """Takes a number or the same as a string, as the documents show both."""
+def money(value: Any, name: str) -> Decimal:
+    """Takes a number or the same as a string, as the documents show both. Every digit of it is kept."""
     if isinstance(value, str) and re.fullmatch(r"\d{1,15}(\.\d{1,6})?", value):
-        value = float(value)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        value = Decimal(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = Decimal(value)
+    if not isinstance(value, Decimal) or not 0 <= value < MONEY_LIMIT or value.as_tuple().exponent < -MONEY_DECIMALS:
         raise Refused(f"{name} must be a number that is not negative.")
-    return float(value)
+    return value
+
+
+def amount(value: Any, name: str) -> Decimal:
+    """Money that is more than nothing."""
+    checked = money(value, name)
+    if checked == 0:
+        raise Refused(f"{name} must be greater than zero.")
+    return checked
 
 
 def currency(value: Any, name: str) -> str:
@@ -130,12 +157,22 @@ def contact(value: Any, name: str) -> dict[str, Any]:
     return {"contactPreference": preference, "phoneNumber": None, **value}
 
 
+def reachable(value: dict[str, Any]) -> bool:
+    """Whether a contact, checked already, can be called."""
+    return bool((value.get("phoneNumber") or "").strip())
+
+
 def solution(value: Any, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refused(f"{name} must be an object.")
     filled(value.get("id"), f"{name}.id")
     if value.get("type") is not None:
         one_of(("None", "Category", "Name"))(value["type"], f"{name}.type")
+    if value.get("price") is not None:
+        value = {**value, "price": money(value["price"], f"{name}.price")}
+    quantity = value.get("quantity")
+    if quantity is not None and (type(quantity) is not int or quantity < 0):
+        raise Refused(f"{name}.quantity must be a whole number.")
     return value
 
 
@@ -195,14 +232,14 @@ REGISTRATION_CHANGE = re.compile(
 LIFE_CYCLE_PATHS = ("/status", "/substatus", "/statusReason")
 
 
-def check_create(body: Any, practice: bool, refuse_unknown: bool) -> None:
-    """Required members: the four of the document, and with `practice` also what the portal insists on."""
+def check_create(body: Any, invites: bool, strictness: Strictness) -> None:
+    """The form of all members, and which are required. invites: the POST is the one that invites Microsoft."""
     if not isinstance(body, dict):
         raise Refused("The referral must be an object.")
     for name in ("type", "customerProfile", "consent", "details"):
         if body.get(name) is None:
             raise Refused(f"{name} is required.")
-    if refuse_unknown and set(body) - CREATE_MEMBERS:
+    if strictness.refuse_unknown and set(body) - CREATE_MEMBERS:
         raise Refused(f"{sorted(set(body) - CREATE_MEMBERS)[0]} cannot be set.")
     for name in ("customerProfile", "consent", "details"):
         if not isinstance(body[name], dict):
@@ -227,20 +264,25 @@ def check_create(body: Any, practice: bool, refuse_unknown: bool) -> None:
         raise Refused("details.requirements and inviteContext must be objects.")
     code = one_of(HELP_CODES)(invite.get("assistanceRequestCode") or "Unknown", "inviteContext.assistanceRequestCode")
     list_of(solution)(requirements.get("solutions") or [], "details.requirements.solutions")
-    list_of(contact)(body.get("team") or [], "team")
-    list_of(contact)(profile.get("team") or [], "customerProfile.team")
-    for name, check in (("dealValue", money), ("currency", currency), ("closingDateTime", instant)):
-        if details.get(name) is not None or practice:
+    team = list_of(contact)(body.get("team") or [], "team")
+    customers = list_of(contact)(profile.get("team") or [], "customerProfile.team")
+    value = amount if strictness.practice else money
+    for name, check in (("dealValue", value), ("currency", currency), ("closingDateTime", instant)):
+        if details.get(name) is not None or strictness.practice:
             check(details.get(name), f"details.{name}")
-    if not practice:
+    if strictness.team_phone and not all(reachable(each) for each in team):
+        raise Refused("team.phoneNumber is required.")
+    if invites and strictness.invite_needs_help and code == "Unknown":
+        raise Refused("inviteContext.assistanceRequestCode is required to invite Microsoft.")
+    if not strictness.practice:
         return
     filled(body.get("name"), "name")
     if not requirements.get("solutions"):
         raise Refused("At least one solution is required.")
     if not body.get("team"):
         raise Refused("At least one team member is required.")
-    if code != "Unknown" and not profile.get("team"):
-        raise Refused("A customer contact is required when help is asked for.")
+    if code != "Unknown" and not any(reachable(each) or not strictness.contact_phone for each in customers):
+        raise Refused("A complete customer contact is required when help is asked for.")
     if code != "Unknown" and body["consent"].get("consentToShareReferralWithMicrosoftSellers") is not True:
         raise Refused("Help can only be asked for when the referral is shared with Microsoft sellers.")
 
@@ -255,8 +297,11 @@ def check_targets(targets: Any) -> None:
         filled(target.get("id"), "target.id")
 
 
-def check_transition(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """New -> New, Active, Closed; Active -> Active, Closed; Closed is final. The substatus has to fit."""
+def check_transition(old: dict[str, Any], new: dict[str, Any], declines_only: bool, needs_reason: bool) -> None:
+    """New -> New, Active, Closed; Active -> Active, Closed; Closed is final. The substatus has to fit.
+
+    declines_only: what nobody has answered is declined or a mistake, not won or lost. needs_reason: of a decline.
+    """
     if new["substatus"] not in STATUSES.get(new["status"], ()):
         raise Refused("Status and substatus do not fit.", message="Status transition is not allowed.")
     if (old["status"], old["substatus"]) == (new["status"], new["substatus"]):
@@ -266,12 +311,15 @@ def check_transition(old: dict[str, Any], new: dict[str, Any]) -> None:
         or (new["substatus"] == "Expired")
         or (new["substatus"] == "Declined" and old["status"] != "New")
         or (old["substatus"] == "Received" and new["substatus"] == "Pending")
+        or (declines_only and old["status"] == "New" and new["substatus"] in ("Won", "Lost"))
     )
     if refused:
         raise Refused(
             f"{old['status']}/{old['substatus']} cannot become {new['status']}/{new['substatus']}.",
             message="Status transition is not allowed.",
         )
+    if needs_reason and new["substatus"] == "Declined" and not (new["statusReason"] or "").strip():
+        raise Refused("statusReason is required to decline.")
 
 
 def operations(body: Any) -> list[tuple[str, str, Any]]:

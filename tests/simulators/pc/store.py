@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from chassis import TICKS_PER_SECOND, AdminError, Setting, iso7, merge
@@ -23,6 +24,12 @@ STORE_SETTINGS: dict[str, Setting] = {
     "create_validation": Setting("practice", "members a POST needs", ("practice", "documented")),
     "unknown_members": Setting("refuse", "read-only and unknown members in a POST", ("refuse", "ignore")),
     "invite": Setting("second-post", "what brings Microsoft into a shared deal", ("second-post", "first-post")),
+    "invite_private": Setting("upgrade", "Microsoft invited to a deal it cannot see", ("upgrade", "refuse")),
+    "invite_needs_help": Setting(False, "inviting Microsoft needs a code of the help that is wanted"),
+    "contact_phone": Setting(True, "asking for help needs a customer contact with a phone number"),
+    "team_phone": Setting(False, "a POST needs a phone number for each of the own team"),
+    "close_unanswered": Setting("declined", "how a referral that is New can be closed", ("declined", "any")),
+    "decline_reason": Setting(True, "declining needs a statusReason"),
     "second_invite": Setting("duplicate", "Microsoft invited twice to one deal", ("duplicate", "409")),
     "name_patchable": Setting(False, "PATCH takes /name"),
     "patch_atomic": Setting(True, "a refused operation undoes those before it"),
@@ -66,6 +73,14 @@ class Referral:
         """The state that long ago, None if there was none yet."""
         limit = time.monotonic() - lag_ms / 1000
         return next((document for moment, document in reversed(self.history) if moment <= limit), None)
+
+
+def _with_exact_value(document: dict[str, Any]) -> dict[str, Any]:
+    """The service shows a deal's value with its decimal point, also where an admin call had a whole number."""
+    details = document.get("details")
+    if isinstance(details, dict) and type(details.get("dealValue")) is int:
+        details["dealValue"] = Decimal(details["dealValue"])
+    return document
 
 
 class Store:
@@ -214,7 +229,14 @@ class Store:
             isinstance(target, dict) and target.get("id") == "msft" for target in body.get("target") or []
         )
         joins = body.get("engagementId") is not None
-        rules.check_create(body, settings["create_validation"] == "practice", settings["unknown_members"] == "refuse")
+        strictness = rules.Strictness(
+            practice=settings["create_validation"] == "practice",
+            refuse_unknown=settings["unknown_members"] == "refuse",
+            contact_phone=settings["contact_phone"],
+            team_phone=settings["team_phone"],
+            invite_needs_help=settings["invite_needs_help"],
+        )
+        rules.check_create(body, to_microsoft, strictness)
         if joins != to_microsoft:
             raise Refused("target msft and engagementId belong together.")
         if joins:
@@ -238,6 +260,8 @@ class Store:
         for name, check in (("dealValue", rules.money), ("closingDateTime", rules.instant)):
             if details[name] is not None:
                 details[name] = check(details[name], f"details.{name}")
+        solutions = details["requirements"]["solutions"] or []
+        details["requirements"]["solutions"] = [rules.solution(each, "solutions") for each in solutions]
         document["target"] = document["target"] or []
         invite = body.get("inviteContext")
         if invite:
@@ -262,6 +286,9 @@ class Store:
         document = self._from_body(body)
         if not document["consent"]["consentToShareReferralWithMicrosoftSellers"]:
             raise Refused("Microsoft can only be invited to a referral that is shared with its sellers.")
+        if self.simulator.settings["invite_private"] == "refuse":
+            if not own.document["consent"]["consentToShareReferralWithMicrosoftSellers"]:
+                raise Refused("Microsoft can only be invited to a referral that it can see.")
         if own.document["type"] != "Shared":
             changed = copy.deepcopy(own.document)
             changed["type"] = "Shared"
@@ -302,7 +329,9 @@ class Store:
                 else:
                     rules.apply(changed, path, copy.deepcopy(value))
                 applied.append(path)
-            rules.check_transition(referral.document, changed)
+            settings = self.simulator.settings
+            declines_only = settings["close_unanswered"] == "declined"
+            rules.check_transition(referral.document, changed, declines_only, settings["decline_reason"])
         except Refused:
             half = applied and not self.simulator.settings["patch_atomic"]
             if half and changed["substatus"] in rules.STATUSES[changed["status"]]:
@@ -369,7 +398,7 @@ class Store:
         if kind not in presets.KINDS:
             raise AdminError(f"kind must be one of {list(presets.KINDS)}")
         self._check_admin(body, options)
-        document = merge(presets.preset(kind, self._made), body)
+        document = _with_exact_value(merge(presets.preset(kind, self._made), body))
         self._made += 1
         for name in ("id", "engagementId"):
             if document[name] is not None and not rules.GUID.fullmatch(str(document[name])):
@@ -407,7 +436,7 @@ class Store:
         referral.visible = options.get("visible", referral.visible)
         if not body:
             return
-        self._write(referral, merge(copy.deepcopy(referral.document), body), "Ui")
+        self._write(referral, _with_exact_value(merge(copy.deepcopy(referral.document), body)), "Ui")
         self._told(referral, "updated", by_api=False, quiet=options.get("events") is False)
 
     def microsoft(self, referral: Referral, body: dict[str, Any]) -> Referral:
