@@ -478,7 +478,8 @@ static int add_watch(struct poll *poll, const struct poll_source_type *type, str
 
 static int add_watches(struct poll *poll, const struct poll_options *options, struct error *err)
 {
-    static const struct poll_source_type *const types[] = {&POLL_PARTNER_CENTER_CHANGES, &POLL_PARTNER_CENTER_SHARED};
+    static const struct poll_source_type *const types[] = {&POLL_PARTNER_CENTER_CHANGES, &POLL_PARTNER_CENTER_SHARED,
+                                                           &POLL_DYNAMICS_365_CHANGES};
 
     for (size_t i = 0; i < options->system_count; i++) {
         for (size_t k = 0; k < ARRAY_LENGTH(types); k++) {

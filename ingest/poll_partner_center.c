@@ -141,6 +141,7 @@ void poll_source_done(struct poll_source *source)
 {
     free(source->next);
     free(source->position);
+    json_decref(source->deleted);
     if (source->has_window)
         poll_window_done(&source->window);
     *source = (struct poll_source){0};

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "common/base/timestamp.h"
 #include "common/systems/system.h"
 #include "ingest/poll.h"
 #include "ingest/poll_window.h"
@@ -48,7 +49,11 @@ struct poll_source {
     const struct poll_source_type *type;
     const struct poll_settings *settings;
     struct system *system;
-    char *next;       /* page to ask for; NULL: the first */
+    char *next;        /* page to ask for; NULL: the first */
+    const char *since; /* RFC 3339: what was changed before is not told; NULL: everything is */
+    char since_text[TIMESTAMP_TEXT_SIZE];
+    json_t *deleted;  /* ids told with the page under way; owned */
+    bool is_expired;  /* the cursor was no longer taken: the next round tells everything */
     unsigned listing; /* of several, one after the other */
     char *position;   /* to end with */
     struct poll_window window;
@@ -59,5 +64,6 @@ void poll_source_done(struct poll_source *source);
 
 extern const struct poll_source_type POLL_PARTNER_CENTER_CHANGES;
 extern const struct poll_source_type POLL_PARTNER_CENTER_SHARED;
+extern const struct poll_source_type POLL_DYNAMICS_365_CHANGES;
 
 #endif

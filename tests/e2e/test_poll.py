@@ -19,10 +19,12 @@ TAKEN_OVER_SECONDS = 15
 
 @pytest.fixture
 def deaf(deals: Deals) -> Iterator[Deals]:
-    """No webhook of Partner Center is sent."""
-    deals.partner_center.admin("POST", "/_sim/deliveries/policy", {"drop": 1.0})
+    """No webhook is sent by either system."""
+    for simulator in (deals.partner_center, deals.dynamics_365):
+        simulator.admin("POST", "/_sim/deliveries/policy", {"drop": 1.0})
     yield deals
-    deals.partner_center.admin("POST", "/_sim/deliveries/policy", {"drop": 0.0})
+    for simulator in (deals.partner_center, deals.dynamics_365):
+        simulator.admin("POST", "/_sim/deliveries/policy", {"drop": 0.0})
 
 
 def rounds(stack: Stack, program: Program) -> float:
@@ -57,6 +59,41 @@ def test_microsofts_answer_is_found_in_open_shared_deals(deaf: Deals) -> None:
 
     wait_until(is_there, DEADLINE, "Microsoft's identifier has arrived")
     assert ("poll", "shared") in causes(deaf, referral)
+
+
+def test_sellers_edits_and_new_deals_are_found(deaf: Deals) -> None:
+    referral = deaf.new("private")
+    row = deaf.opportunity(referral)
+    assert row is not None
+    deaf.dynamics_365.edit_row("opportunities", row["opportunityid"], estimatedvalue=815.5)
+    wait_until(lambda: deaf.referral(referral)["details"]["dealValue"] == 815.5, DEADLINE, "the edit has arrived")
+    made = deaf.dynamics_365.admin("POST", "/_sim/opportunities", {"name": "Polled", "sync": True})
+
+    def is_linked() -> bool:
+        column = "msft_microsoftpartnercenterreferralidentifier"
+        return bool(deaf.dynamics_365.row("opportunities", made["id"])[column])
+
+    wait_until(is_linked, DEADLINE, "the new deal is at Partner Center")
+
+
+def test_expired_delta_link_is_begun_anew(deaf: Deals) -> None:
+    referral = deaf.new("private")
+    row = deaf.opportunity(referral)
+    assert row is not None
+    deaf.dynamics_365.admin("POST", "/_sim/delta-links/expire", {})
+    deaf.dynamics_365.edit_row("opportunities", row["opportunityid"], estimatedvalue=816.5)
+    wait_until(lambda: deaf.referral(referral)["details"]["dealValue"] == 816.5, DEADLINE, "the edit has arrived")
+
+
+def test_deleted_record_is_found_and_the_deal_rests(deaf: Deals) -> None:
+    referral = deaf.new("private")
+    row = deaf.opportunity(referral)
+    assert row is not None
+    deaf.dynamics_365.delete_row("opportunities", row["opportunityid"])
+    query = "SELECT status, reason FROM deal_status WHERE deal_key = %s"
+    wait_until(
+        lambda: deaf.stack.audit(query, referral) == [("rests", "crm_gone")], DEADLINE, "the deal rests, in the audit"
+    )
 
 
 def test_known_versions_are_not_read_again(deaf: Deals) -> None:
