@@ -1,0 +1,235 @@
+"""What a seller does in the CRM reaches Partner Center: deals that begin there, their life, and what sellers are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from support.deals import DEADLINE, Deals
+from support.waiting import wait_until
+
+IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
+LINK = "msft_microsoftpartnercenterreferrallink"
+AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
+HELP = "Proof of Concept or Demo"
+SETTINGS = {"partner_center": {"settling_time": "500ms"}}
+
+
+class Seller:
+    """Edits opportunities of one stack as a seller does."""
+
+    def __init__(self, deals: Deals) -> None:
+        self.deals = deals
+        self.crm = deals.dynamics_365
+
+    def new(self, **words: Any) -> str:
+        return str(self.crm.admin("POST", "/_sim/opportunities", {"sync": True, **words})["id"])
+
+    def edit(self, opportunity: str, **words: Any) -> None:
+        self.crm.admin("PATCH", f"/_sim/opportunities/{opportunity}", words)
+
+    def row(self, opportunity: str) -> dict[str, Any]:
+        return dict(self.crm.row("opportunities", opportunity))
+
+    def audit(self, opportunity: str) -> str:
+        return str(self.row(opportunity)[AUDIT] or "")
+
+    def referrals_of(self, opportunity: str) -> list[dict[str, Any]]:
+        """Ours that name the opportunity; Microsoft's side is not among them."""
+        every = self.deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
+        return [each for each in every if each.get("externalReferenceId") == opportunity and each["organizationId"] != "msft"]
+
+    def wait_linked(self, opportunity: str) -> dict[str, Any]:
+        wait_until(lambda: self.row(opportunity)[IDENTIFIER], DEADLINE, "the opportunity has its identifier")
+        [referral] = self.referrals_of(opportunity)
+        assert self.row(opportunity)[IDENTIFIER] == referral["id"]
+        self.deals.wait_quiet(referral["id"])
+        return referral
+
+    def microsofts(self, engagement: str) -> list[dict[str, Any]]:
+        every = self.deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
+        return [each for each in every if each["engagementId"] == engagement and each["organizationId"] == "msft"]
+
+
+@pytest.fixture
+def seller(deals: Deals) -> Iterator[Seller]:
+    yield Seller(deals)
+
+
+def posts(deals: Deals, since: int) -> list[dict[str, Any]]:
+    return [each for each in deals.partner_center.journal(since, "POST", "/referrals") if each["status"] in (200, 201)]
+
+
+def position(deals: Deals) -> int:
+    return int(deals.partner_center.admin("GET", "/_sim/journal")["next"])
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "visible", "invited"),
+    [
+        ({"visible": False}, "Independent", False, 0),
+        ({"visible": True}, "Independent", True, 0),
+        ({"help": HELP}, "Shared", True, 1),
+    ],
+    ids=["private", "partner-led", "co-sell"],
+)
+def test_opportunity_becomes_a_referral(
+    seller: Seller, words: dict[str, Any], kind: str, visible: bool, invited: int
+) -> None:
+    since = position(seller.deals)
+    opportunity = seller.new(name="Trams", **words)
+    referral = seller.wait_linked(opportunity)
+    row = seller.row(opportunity)
+    assert row["name"] == "✔ Trams" and referral["id"] in row[LINK]
+    assert "Linked with Partner Center" in row[AUDIT]
+    assert len(posts(seller.deals, since)) == 1 + invited
+    assert referral["name"] == "Trams" and referral["type"] == kind
+    assert (referral["status"], referral["substatus"]) == ("Active", "Accepted")
+    assert bool(referral["consent"]["consentToShareReferralWithMicrosoftSellers"]) is visible
+    assert referral["details"]["dealValue"] == row["estimatedvalue"] and referral["details"]["currency"] == "EUR"
+    assert referral["details"]["closingDateTime"].startswith(row["estimatedclosedate"])
+    assert [each["id"] for each in referral["details"]["requirements"]["solutions"]] == ["SOL-10001-AAA"]
+    assert [each["email"] for each in referral["team"]] == ["jonas.weidlich@nordlicht.example"]
+    assert referral["customerProfile"]["name"] == "Wingtip Trams GmbH"
+    assert referral["customerProfile"]["address"]["country"] == "DE"
+    assert len(seller.microsofts(referral["engagementId"])) == invited
+
+
+def test_edits_alternate_between_the_sides(seller: Seller) -> None:
+    opportunity = seller.new(name="Alternating")
+    referral = seller.wait_linked(opportunity)["id"]
+    for value in (51000.5, 52000.25, 53000.75):
+        seller.edit(opportunity, estimatedvalue=value)
+        wait_until(
+            lambda: seller.deals.referral(referral)["details"]["dealValue"] == value, DEADLINE, "the value is there"
+        )
+        seller.deals.partner_center.edit_referral(referral, details={"notes": f"Worth {value}"})
+        wait_until(lambda: seller.row(opportunity)["description"] == f"Worth {value}", DEADLINE, "the notes are here")
+    seller.deals.wait_quiet(referral)
+    assert seller.deals.stack.topics.read("dead-letters") == []
+
+
+def test_edit_is_one_patch_of_the_changed_paths(seller: Seller) -> None:
+    opportunity = seller.new(name="Exact")
+    referral = seller.wait_linked(opportunity)["id"]
+    since = position(seller.deals)
+    seller.edit(opportunity, estimatedvalue=777.25, description="new")
+    wait_until(lambda: seller.deals.referral(referral)["details"]["notes"] == "new", DEADLINE, "the edit is there")
+    seller.deals.wait_quiet(referral)
+    [patch] = seller.deals.partner_center.journal(since, "PATCH", f"/referrals/{referral}")
+    body = patch["body"] if not isinstance(patch["body"], str) else json.loads(patch["body"])
+    assert {each["path"] for each in body} == {"/details/dealValue", "/details/notes"}
+    assert "if-match" in {name.lower() for name in patch["headers"]}
+
+
+def test_solutions_are_replaced_as_a_whole(seller: Seller) -> None:
+    opportunity = seller.new(name="Lists")
+    referral = seller.wait_linked(opportunity)["id"]
+    wanted = [
+        {"id": "SOL-10001-AAA", "name": "Fabrikam Supply Hub", "price": 10, "quantity": 1},
+        {"id": "SOL-10002-BBB", "name": "Second", "price": 20, "quantity": 2},
+    ]
+    seller.edit(opportunity, solutions=wanted, description="touched")  # child rows do not touch the opportunity
+    wait_until(
+        lambda: {each["id"] for each in seller.deals.referral(referral)["details"]["requirements"]["solutions"]}
+        == {"SOL-10001-AAA", "SOL-10002-BBB"},
+        DEADLINE,
+        "both solutions are there",
+    )
+
+
+def test_what_is_missing_is_told_and_then_sent(seller: Seller) -> None:
+    since = position(seller.deals)
+    opportunity = seller.new(name="Incomplete", solutions=[], estimatedvalue=None)
+    wait_until(lambda: "Not sent to Partner Center" in seller.audit(opportunity), DEADLINE, "the seller is told")
+    told = seller.audit(opportunity)
+    assert "solution" in told.lower()
+    seller.deals.wait_quiet(f"crm:{opportunity}")
+    assert posts(seller.deals, since) == [] and seller.row(opportunity)[IDENTIFIER] is None
+    assert seller.deals.stack.audit(
+        "SELECT count(*) FROM audit WHERE deal_key = %s AND phase = 'outcome' AND purpose = 'explain'",
+        f"crm:{opportunity}",
+    ) == [(1,)]
+    seller.edit(
+        opportunity,
+        estimatedvalue=1000,
+        solutions=[{"id": "SOL-10001-AAA", "name": "Fabrikam Supply Hub", "price": 10, "quantity": 1}],
+    )
+    seller.edit(opportunity, description="complete now")
+    seller.wait_linked(opportunity)
+    assert "Linked with Partner Center" in seller.audit(opportunity).splitlines()[0]
+
+
+def test_lost_answers_make_no_second_referral(seller: Seller) -> None:
+    center = seller.deals.partner_center
+    center.fault("apply-then-drop", "POST", "/referrals")
+    opportunity = seller.new(name="Lost answer", help=HELP)
+    referral = seller.wait_linked(opportunity)
+    assert len(seller.referrals_of(opportunity)) == 1
+    assert len(seller.microsofts(referral["engagementId"])) == 1
+
+
+def test_help_upgrades_a_private_deal(seller: Seller) -> None:
+    opportunity = seller.new(name="Upgrade", visible=False)
+    referral = seller.wait_linked(opportunity)
+    assert seller.microsofts(referral["engagementId"]) == []
+    seller.edit(opportunity, help=HELP)
+    wait_until(lambda: len(seller.microsofts(referral["engagementId"])) == 1, DEADLINE, "Microsoft is invited")
+    seller.deals.wait_quiet(referral["id"])
+    consent = seller.deals.referral(referral["id"])["consent"]
+    assert consent["consentToShareReferralWithMicrosoftSellers"] is True
+    seller.edit(opportunity, help=None)  # never a downgrade
+    seller.deals.wait_quiet(referral["id"])
+    assert seller.deals.referral(referral["id"])["consent"]["consentToShareReferralWithMicrosoftSellers"] is True
+
+
+def test_closing_in_the_crm_closes_the_referral(seller: Seller) -> None:
+    for words, substatus in (({"as": "won"}, "Won"), ({"as": "lost", "status": 5}, "Lost")):
+        opportunity = seller.new(name=f"Closing {substatus}")
+        referral = seller.wait_linked(opportunity)["id"]
+        seller.crm.admin("POST", f"/_sim/rows/opportunities/{opportunity}/close", words)
+        wait_until(lambda: seller.deals.referral(referral)["substatus"] == substatus, DEADLINE, "the referral is closed")
+        seller.deals.wait_quiet(referral)
+
+
+def test_incoming_deal_is_accepted_and_declined_from_the_crm(seller: Seller) -> None:
+    accepted = seller.deals.new("microsoft-cosell")
+    row = seller.deals.opportunity(accepted)
+    assert row is not None and (row["statecode"], row["statuscode"]) == (0, 2)
+    seller.crm.edit_row("opportunities", row["opportunityid"], statecode=0, statuscode=1)
+    wait_until(lambda: seller.deals.referral(accepted)["status"] == "Active", DEADLINE, "the deal is accepted")
+    declined = seller.deals.new("microsoft-cosell")
+    row = seller.deals.opportunity(declined)
+    assert row is not None
+    seller.crm.admin("POST", f"/_sim/rows/opportunities/{row['opportunityid']}/close", {"as": "lost", "status": 4})
+    wait_until(lambda: seller.deals.referral(declined)["substatus"] == "Declined", DEADLINE, "the deal is declined")
+
+
+def test_reopened_record_is_explained_and_not_fought_over(seller: Seller) -> None:
+    opportunity = seller.new(name="Final")
+    referral = seller.wait_linked(opportunity)["id"]
+    seller.crm.admin("POST", f"/_sim/rows/opportunities/{opportunity}/close", {"as": "won"})
+    wait_until(lambda: seller.deals.referral(referral)["substatus"] == "Won", DEADLINE, "the referral is closed")
+    seller.deals.wait_quiet(referral)
+    seller.crm.admin("POST", f"/_sim/rows/opportunities/{opportunity}/reopen", {})
+    wait_until(lambda: "is final" in seller.audit(opportunity), DEADLINE, "the seller is told")
+    seller.deals.wait_quiet(referral)
+    assert seller.deals.referral(referral)["substatus"] == "Won"
+    writes = seller.deals.dynamics_365.journal(0, "PATCH", f"opportunities({opportunity})")
+    assert sum("is final" in json.dumps(each["body"]) for each in writes) == 1
+
+
+def test_switching_sync_off_pauses_and_on_goes_on(seller: Seller) -> None:
+    opportunity = seller.new(name="Pausing")
+    referral = seller.wait_linked(opportunity)["id"]
+    seller.edit(opportunity, sync=False)
+    query = "SELECT status, reason FROM deal_status WHERE deal_key = %s"
+    wait_until(lambda: seller.deals.stack.audit(query, referral) == [("rests", "sync_off")], DEADLINE, "the deal rests")
+    since = position(seller.deals)
+    seller.edit(opportunity, estimatedvalue=4242)
+    seller.deals.wait_quiet(referral)
+    assert seller.deals.partner_center.journal(since, "PATCH", "/referrals") == []
+    seller.edit(opportunity, sync=True)
+    wait_until(lambda: seller.deals.referral(referral)["details"]["dealValue"] == 4242, DEADLINE, "the edit is there")
