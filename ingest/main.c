@@ -50,7 +50,8 @@ static const char *const FOREIGN_SECTIONS[] = {"mapper", "pusher", "salesforce",
 static size_t list_sections(struct roles_settings *settings, const struct roles *roles,
                             struct config_section out[static SECTIONS_MAX])
 {
-    bool has_accounts = roles->fetches || roles->polls || roles->registers != NULL;
+    const bool registers_dynamics = roles->registers != NULL && roles->registers->is_dynamics_365;
+    const bool has_accounts = roles->fetches || roles->polls || (roles->registers != NULL && !registers_dynamics);
     const struct config_section sections[SECTIONS_MAX] = {
         {SECTION("program", PROGRAM_KEYS, PROGRAM_KEY_COUNT, program)},
         {SECTION("kafka", KAFKA_KEYS, KAFKA_KEY_COUNT, kafka), .validate = kafka_settings_validate},
@@ -58,10 +59,11 @@ static size_t list_sections(struct roles_settings *settings, const struct roles 
          .validate = credentials_validate},
         {SECTION("partner_center", PARTNER_CENTER_KEYS, PARTNER_CENTER_KEY_COUNT, partner_center),
          .is_optional = !has_accounts},
-        {SECTION("dynamics_365", DYNAMICS_365_KEYS, DYNAMICS_365_KEY_COUNT, dynamics_365), .is_optional = true,
-         .present_flag = &settings->has_dynamics_365, .validate = dynamics_365_settings_validate},
-        {SECTION("ingest.serve", SERVE_KEYS, SERVE_KEY_COUNT, serve), .is_optional = !roles->serves,
-         .validate = serve_settings_validate},
+        {SECTION("dynamics_365", DYNAMICS_365_KEYS, DYNAMICS_365_KEY_COUNT, dynamics_365),
+         .is_optional = !registers_dynamics, .present_flag = &settings->has_dynamics_365,
+         .validate = dynamics_365_settings_validate},
+        {SECTION("ingest.serve", SERVE_KEYS, SERVE_KEY_COUNT, serve),
+         .is_optional = !roles->serves && !registers_dynamics, .validate = serve_settings_validate},
         {SECTION("ingest.signature", CERTIFICATES_KEYS, CERTIFICATES_KEY_COUNT, certificates),
          .is_optional = !roles->serves, .validate = certificates_settings_validate},
         {SECTION("ingest.fetch", FETCH_KEYS, FETCH_KEY_COUNT, fetch), .is_optional = !roles->fetches},
@@ -111,7 +113,9 @@ static int print_plan(const char *path, const struct roles_settings *settings, c
     (void)printf("kafka     %s, topics %s*\n", settings->kafka.bootstrap_servers, settings->kafka.topic_prefix);
     if (roles->serves)
         (void)printf("serve     webhooks on %s\n", settings->serve.listen);
-    if (roles->fetches || roles->registers != NULL)
+    if (roles->registers != NULL && roles->registers->is_dynamics_365)
+        (void)printf("register  Dynamics 365 at %s\n", settings->dynamics_365.url);
+    else if (roles->fetches || roles->registers != NULL)
         (void)printf("%-9s Partner Center at %s\n", roles->fetches ? "fetch" : "register",
                      roles->fetches ? settings->partner_center.api_url : settings->partner_center.registration_url);
     if (roles->polls)
@@ -255,7 +259,7 @@ int main(int argc, char **argv)
          .needs_config = true},
         {.name = "register",
          .arguments = "ACTION",
-         .help = "Show or change where Partner Center sends its events: show, events, create or test.",
+         .help = "Show or change where webhooks go: show, events, create or test for Partner Center; dynamics-365.",
          .options = REGISTER_OPTIONS,
          .option_count = REGISTER_OPTION_COUNT,
          .needs_config = true},

@@ -26,9 +26,16 @@ struct ingest {
     size_t system_count;
     struct fetch *fetch;
     struct poll *poll;
-    struct registration *registration;
+    struct register_partner_center_run *partner_center_registration;
+    struct register_dynamics_run *dynamics_365_registration;
     unsigned draining; /* roles that have not finished */
 };
+
+/* Its application signs in with a secret: nothing is kept in Kafka. */
+static bool registers_dynamics_365(const struct ingest *ingest)
+{
+    return ingest->roles->registers != NULL && ingest->roles->registers->is_dynamics_365;
+}
 
 static bool needs_accounts(const struct ingest *ingest)
 {
@@ -137,9 +144,28 @@ static int start_poll(struct ingest *ingest, struct error *err)
 
 static int start_registration(struct ingest *ingest, struct error *err)
 {
-    return register_start(program_loop(ingest->program), partner_center_registration(ingest->systems[0]),
-                          ingest->settings->partner_center.registration_url, ingest->roles->registers, stdout,
-                          on_registration_done, ingest, &ingest->registration, err);
+    return register_partner_center_start(program_loop(ingest->program), partner_center_registration(ingest->systems[0]),
+                                         ingest->settings->partner_center.registration_url,
+                                         &ingest->roles->registers->partner_center, stdout, on_registration_done,
+                                         ingest, &ingest->partner_center_registration, err);
+}
+
+static int start_dynamics_365_registration(struct ingest *ingest, struct error *err)
+{
+    const struct roles_settings *settings = ingest->settings;
+    struct register_dynamics_environment environment = {.loop = program_loop(ingest->program),
+                                                        .columns = &settings->dynamics_365.columns,
+                                                        .child_tables = &settings->dynamics_365.child_tables,
+                                                        .secret_header = settings->serve.dynamics_365_secret_header,
+                                                        .secret = settings->serve.dynamics_365_secret.bytes,
+                                                        .out = stdout};
+
+    if (dynamics_365_new(environment.loop, &settings->dynamics_365, &ingest->systems[1], err) < 0)
+        return -1;
+    environment.api = dynamics_365_api(ingest->systems[1]);
+    environment.api_url = dynamics_365_api_url(ingest->systems[1]);
+    return register_dynamics_start(&environment, &ingest->roles->registers->dynamics_365, on_registration_done, ingest,
+                                   &ingest->dynamics_365_registration, err);
 }
 
 /* The newest refresh tokens are known: what uses them may begin. */
@@ -237,6 +263,8 @@ static int start(void *arg, struct program *program, struct error *err)
     struct ingest *ingest = arg;
 
     ingest->program = program;
+    if (registers_dynamics_365(ingest))
+        return start_dynamics_365_registration(ingest, err);
     if (verify_topics(ingest, err) < 0 || start_producer(ingest, err) < 0)
         return -1;
     add_readiness(ingest);
@@ -295,7 +323,8 @@ static void stop(void *arg)
     credentials_free(ingest->credentials);
     for (size_t i = 0; i < SYSTEMS_MAX; i++)
         system_free(ingest->systems[i]);
-    register_free(ingest->registration);
+    register_partner_center_free(ingest->partner_center_registration);
+    register_dynamics_free(ingest->dynamics_365_registration);
     fetch_free(ingest->fetch, CLOSE_MS);
     producer_free(ingest->producer, CLOSE_MS);
     poll_free(ingest->poll, CLOSE_MS);

@@ -2,6 +2,7 @@
  *
  *     topics verified -> producer -> serve listens -> credentials read -> systems, fetch, poll (or the command)
  *
+ * The registration at Dynamics 365 needs its system only, and no Kafka.
  * serve does not wait for the credentials: webhooks are taken from the first moment. A process that only fetches is
  * ready when it knows the newest credentials, and is not ready while a system does not let it in. One that serves as
  * well is ready as long as it can take webhooks: taken out of service it would lose them.

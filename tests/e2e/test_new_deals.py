@@ -3,38 +3,87 @@
 from __future__ import annotations
 
 import pytest
-from support.deals import Deals
+from support.deals import DEADLINE, Deals
 from support.schemas import check_topic
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.asan
 
 IN_PROGRESS, ON_HOLD = 1, 2
+KINDS = ["microsoft-cosell", "partner-cosell", "partner-led", "private"]
+CUSTOMER = "Lucerne Test Ferries AG"
+ADDRESS = {
+    "addressLine1": "12 Example Quay",
+    "addressLine2": "Second floor",
+    "city": "Exampleton",
+    "state": "EX",
+    "postalCode": "EX1 2AB",
+    "country": "GB",
+}
+NAME = "Ferries on schedule"
+FILLED = {
+    "referralProgram": "Spring",
+    "customerProfile": {"name": CUSTOMER, "address": ADDRESS},
+    "details": {
+        "dealValue": 61500.25,
+        "currency": "EUR",
+        "closingDateTime": "2031-03-31T00:00:00Z",
+        "notes": "The board has agreed.",
+    },
+}
+ACCOUNT = {
+    "name": CUSTOMER,
+    "address1_line1": "12 Example Quay",
+    "address1_line2": "Second floor",
+    "address1_city": "Exampleton",
+    "address1_stateorprovince": "EX",
+    "address1_postalcode": "EX1 2AB",
+    "address1_country": "GB",
+}
 
 
-@pytest.mark.parametrize("kind", ["microsoft-cosell", "partner-cosell", "partner-led", "private"])
-def test_new_deal_becomes_an_opportunity(deals: Deals, kind: str) -> None:
-    referral = deals.new(kind)
-    ours, row = deals.referral(referral), deals.opportunity(referral)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_mapped_field_of_a_new_deal_is_in_the_crm(deals: Deals, kind: str) -> None:
+    # What Microsoft sends us has no name of ours yet.
+    name = None if kind == "microsoft-cosell" else NAME
+    referral = deals.new(kind, name=name, **FILLED)
+    row = deals.opportunity(referral)
     assert row is not None
-    details = ours["details"]
-    assert row["name"] == "✔ " + (ours.get("name") or ours["customerProfile"]["name"])
-    assert float(row["estimatedvalue"]) == float(details["dealValue"])
-    assert row["estimatedclosedate"] == details["closingDateTime"][:10]
-    assert row["description"] == details["notes"]
-    assert row["statecode"] == 0
-    assert row["statuscode"] == (ON_HOLD if kind == "microsoft-cosell" else IN_PROGRESS)
-    assert row["msft_microsoftpartnercenterreferralsync"] is True
-    assert row["msft_microsoftpartnercenterreferrallink"].endswith(referral)
-    assert row["msft_microsoftpartnercenterreferralvisible"] is (kind != "private")
+    expected = {
+        "name": f"✔ {name or CUSTOMER}",
+        "estimatedvalue": 61500.25,
+        "estimatedclosedate": "2031-03-31",
+        "description": "The board has agreed.",
+        "isrevenuesystemcalculated": False,
+        "statecode": 0,
+        "statuscode": ON_HOLD if kind == "microsoft-cosell" else IN_PROGRESS,
+        "msft_microsoftpartnercenterreferralsync": True,
+        "msft_microsoftpartnercenterreferralidentifier": referral,
+        "msft_microsoftpartnercenterreferrallink": f"https://partner.microsoft.com/referrals/v2/inbox?id={referral}",
+        "msft_microsoftpartnercenterreferralvisible": kind != "private",
+        "msft_microsoftpartnercenterreferralprogram": "Spring",
+        "msft_microsoftcrmidentifier": None,
+    }
+    assert {column: row[column] for column in expected} == expected
+    audit = row["msft_microsoftpartnercenterreferralsyncaudit"]
+    assert "Created from Partner Center" in audit and f"[{referral}#1]" in audit
     account = deals.dynamics_365.row("accounts", row["_customerid_value"])
-    assert account["name"] == ours["customerProfile"]["name"]
-    assert account["address1_postalcode"] == ours["customerProfile"]["address"]["postalCode"]
+    assert {column: account[column] for column in ACCOUNT} == ACCOUNT
     currency = deals.dynamics_365.row("transactioncurrencies", row["_transactioncurrencyid_value"])
-    assert currency["isocurrencycode"] == details["currency"]
+    assert currency["isocurrencycode"] == "EUR"
+    assert deals.referral(referral)["externalReferenceId"] == row["opportunityid"]
 
 
-def test_audit_tells_the_whole_story_in_order(deals: Deals) -> None:
-    referral = deals.new("private")
+@pytest.mark.parametrize("kind", KINDS)
+def test_audit_tells_the_whole_story_in_order(deals: Deals, kind: str) -> None:
+    referral = deals.new(kind)
+    # The audit is written after what it tells: the last decision to do nothing may not be there yet.
+    nones = [each for each in deals.decisions(referral) if each["action"] == "none"]
+    wait_until(
+        lambda: [each["phase"] for each in deals.stack.timeline(referral)].count("none") >= len(nones),
+        DEADLINE,
+        "the audit has every decision",
+    )
     story = [(row["phase"], row["purpose"], row["result"]) for row in deals.stack.timeline(referral)]
     writes = [each for each in story if each[0] in ("intent", "outcome")]
     assert writes == [
@@ -43,8 +92,11 @@ def test_audit_tells_the_whole_story_in_order(deals: Deals) -> None:
         ("intent", "link", None),
         ("outcome", "link", "applied"),
     ]
-    # The webhook of our CRM write and the one of our referral write both end in a decision to do nothing.
-    assert len([each for each in story if each[0] == "none"]) == 2
+    # The webhook of our CRM write and the one of our referral write both end in a decision to do nothing. So does what
+    # tells us of Microsoft's side, which Partner Center adds to a co-sell deal of ours.
+    expected = 3 if kind == "partner-cosell" else 2
+    reasons = [row["reason"] for row in deals.stack.timeline(referral) if row["phase"] == "none"]
+    assert len(reasons) == len(nones) == expected and set(reasons) <= {"echo", "waiting"}
     assert deals.stack.audit("SELECT * FROM verify_audit()") == []
 
 
