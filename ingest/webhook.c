@@ -39,6 +39,12 @@ struct webhook_result webhook_overloaded(void)
     return (struct webhook_result){.outcome = WEBHOOK_OVERLOADED, .status = 503, .code = "overloaded"};
 }
 
+/* What is well-formed and only asks too much is no bad request. */
+static int status_of(enum json_problem problem)
+{
+    return problem == JSON_TOO_LARGE ? 413 : problem == JSON_TOO_COMPLEX ? 422 : 400;
+}
+
 json_t *webhook_read_object(const char *body, size_t length, const struct json_limits *limits,
                             struct webhook_result *reterr_result)
 {
@@ -49,8 +55,7 @@ json_t *webhook_read_object(const char *body, size_t length, const struct json_l
         if (fault.problem == JSON_NO_MEMORY)
             *reterr_result = webhook_overloaded();
         else
-            *reterr_result =
-                webhook_refused(fault.problem == JSON_TOO_LARGE ? 413 : 400, json_problem_code(fault.problem));
+            *reterr_result = webhook_refused(status_of(fault.problem), json_problem_code(fault.problem));
         return NULL;
     }
     if (!json_is_object(json)) {

@@ -85,10 +85,24 @@ static void intend(struct delivery *delivery)
         delivery->is_awaited = true;
 }
 
+/* It is carried out all the same: it says what version it expects, so nothing is overwritten unseen. */
+static void look_for_gap(struct delivery *delivery)
+{
+    const struct decision *decision = &delivery->received.decision;
+    int64_t missing = lane_note_taken(&delivery->item, decision->number);
+
+    if (missing == 0)
+        return;
+    metric_add(metrics_series(delivery->ports->missing_metric, NULL), missing);
+    log_warning("push.gap", LOG_TEXT("deal_key", decision->deal_key), LOG_TEXT("decision_id", decision->id),
+                LOG_INTEGER("missing", missing), LOG_TEXT("trace_id", delivery->received.trace_id));
+}
+
 static void begin_work(struct delivery *delivery)
 {
     struct error err = ERROR_INIT;
 
+    look_for_gap(delivery);
     delivery_set_now(delivery->started_at);
     delivery->target = delivery->ports->find_target(delivery->ports->arg, delivery->received.decision.system);
     if (lane_is_superseded(&delivery->item, delivery->received.decision.number)) {

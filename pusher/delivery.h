@@ -40,6 +40,7 @@ struct delivery_ports {
     unsigned unexplained_max;   /* as in execution_init() */
     bool records_none;          /* decisions to do nothing get a row, too */
     struct metric *decisions_metric;
+    struct metric *missing_metric;
     struct metric *write_metric;
     struct metric *whole_metric;
     struct target *(*find_target)(void *arg, const char *system); /* NULL: not configured */

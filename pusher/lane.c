@@ -15,7 +15,8 @@ struct lane {
     struct lane_item *last;
     struct lane *newer; /* of the idle ones, by the time they ran empty */
     struct lane *older;
-    int64_t executed; /* number of the newest decision carried out, 0: none */
+    int64_t taken;    /* number of the newest decision taken up, 0: none */
+    int64_t executed; /* of the newest one carried out, 0: none */
 };
 
 struct lanes {
@@ -217,6 +218,18 @@ void lanes_park(struct lanes *lanes, struct lane_item *item, bool is_parked)
         lanes->parked_count--;
 }
 
+int64_t lane_note_taken(struct lane_item *item, int64_t number)
+{
+    int64_t missing = 0;
+
+    if (item->lane == NULL || number <= item->lane->taken)
+        return 0;
+    if (item->lane->taken > 0)
+        missing = number - item->lane->taken - 1;
+    item->lane->taken = number;
+    return missing;
+}
+
 void lane_note_executed(struct lane_item *item, int64_t number)
 {
     if (item->lane != NULL && number > item->lane->executed)
@@ -228,10 +241,12 @@ bool lane_is_superseded(const struct lane_item *item, int64_t number)
     return item->lane != NULL && number < item->lane->executed;
 }
 
-void lane_forget_executed(struct lane_item *item)
+void lane_forget_numbers(struct lane_item *item)
 {
-    if (item->lane != NULL)
-        item->lane->executed = 0;
+    if (item->lane == NULL)
+        return;
+    item->lane->taken = 0;
+    item->lane->executed = 0;
 }
 
 void lanes_forget_idle(struct lanes *lanes)

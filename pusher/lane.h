@@ -2,7 +2,8 @@
  *
  * The first of a lane is under way, also while it waits to be repeated; those behind it wait, other lanes go on. The
  * number of the newest decision carried out is kept with the lane, and for a bounded number of lanes after they ran
- * empty, so that an older one that comes late is recognised. Pure: no I/O, no clock. Items belong to the caller. */
+ * empty, so that an older one that comes late is recognised; that of the newest one taken up as well, so that it shows
+ * when decisions are missing. Pure: no I/O, no clock. Items belong to the caller. */
 #ifndef TANDEM_PUSHER_LANE_H
 #define TANDEM_PUSHER_LANE_H
 
@@ -34,12 +35,16 @@ struct lane_item *lanes_remove(struct lanes *lanes, struct lane_item *item);
 /* The lane's first item waits, or goes on. */
 void lanes_park(struct lanes *lanes, struct lane_item *item, bool is_parked);
 
+/* The decision with this number is taken up. Returns how many of the deal are missing between it and the newest one taken
+ * up before; 0 where none was, as far as is remembered. The mapper numbers the decisions of a deal without a gap. */
+int64_t lane_note_taken(struct lane_item *item, int64_t number);
 /* The decision with this number was carried out. */
 void lane_note_executed(struct lane_item *item, int64_t number);
 /* A newer one of the deal has been carried out. */
 bool lane_is_superseded(const struct lane_item *item, int64_t number);
-/* What was carried out is forgotten, since the lane's partition goes to another worker and may come back changed. */
-void lane_forget_executed(struct lane_item *item);
+/* What was taken up and carried out is forgotten, since the lane's partition goes to another worker and may come back
+ * changed. */
+void lane_forget_numbers(struct lane_item *item);
 /* The same for every lane that is empty. */
 void lanes_forget_idle(struct lanes *lanes);
 

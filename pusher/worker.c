@@ -141,7 +141,7 @@ static void on_revoked(void *arg, const char *topic, int32_t partition)
         next = delivery_next(delivery);
         if (message->partition != partition || strcmp(message->topic, topic) != 0)
             continue;
-        lane_forget_executed(delivery_item(delivery));
+        lane_forget_numbers(delivery_item(delivery));
         delivery_abandon(delivery);
     }
     lanes_forget_idle(worker->lanes);
@@ -243,6 +243,12 @@ static void set_metrics(struct worker *worker)
     worker->lanes_queued = metrics_series(lanes, (const char *const[]){"queued", NULL});
     worker->ports.decisions_metric = metrics_declare(METRIC_COUNTER, "tandem_pusher_decisions_total", "action,result",
                                                      "Decisions carried out, by what came of them.");
+    worker->ports.missing_metric =
+        metrics_declare(METRIC_COUNTER, "tandem_pusher_missing_decisions_total", NULL,
+                        "Decisions missing between two of a deal, by their numbers. Not 0: the topic has lost some, or "
+                        "they were set aside.");
+    /* Told from the start: an alarm on a series that is not there does not go off. */
+    metric_add(metrics_series(worker->ports.missing_metric, NULL), 0);
     worker->ports.write_metric = metrics_declare(METRIC_HISTOGRAM, "tandem_pusher_write_seconds", "system",
                                                  "The target's own time for a write that was applied.");
     worker->ports.whole_metric =

@@ -35,6 +35,8 @@ void dynamics_operation_free(struct dynamics_operation *operation)
     free(operation->etag);
     dynamics_parts_done(&operation->parts);
     json_decref(operation->binds);
+    json_decref(operation->record);
+    json_decref(operation->completed);
     free(operation);
 }
 

@@ -32,7 +32,7 @@ struct dynamics_365 {
     struct dynamics_choices choices;
 };
 
-/*   read, find:  WHOAMI? -> READ
+/*   read, find:  WHOAMI? -> READ -> COLLECTION*
  *   create:      WHOAMI? -> LABELS* -> LOOKUP* (-> MAKE_LOOKUP) -> CREATE -> CLOSE? -> READ?
  *   update:      WHOAMI? -> LABELS* -> LOOKUP* (-> MAKE_LOOKUP) -> REOPEN? -> UPDATE -> CLOSE? -> READ?
  */
@@ -44,11 +44,13 @@ struct dynamics_operation {
     char *record_id;           /* NULL until known */
     struct system_write write; /* decision NULL: only reading */
     struct dynamics_parts parts;
-    json_t *binds;    /* columns that bind lookups */
-    char *etag;       /* of the record just reopened; NULL: the decision's holds */
-    char *navigation; /* the lookup being resolved */
-    bool is_find;     /* read by alternate key */
-    bool was_written; /* a request with effect was answered with success */
+    json_t *binds;     /* columns that bind lookups */
+    char *etag;        /* of the record just reopened; NULL: the decision's holds */
+    char *navigation;  /* the lookup being resolved */
+    json_t *record;    /* as read, while its child rows are completed */
+    json_t *completed; /* {navigation: true} */
+    bool is_find;      /* read by alternate key */
+    bool was_written;  /* a request with effect was answered with success */
     bool is_created;
     int64_t started_us;
     unsigned calls;

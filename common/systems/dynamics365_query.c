@@ -12,7 +12,7 @@
 
 enum {
     QUERY_BYTES_MAX = 32 * 1024, /* the service's limit of an address */
-    PAGE_ROWS = 5000             /* the service's, where no smaller one is asked for */
+    PAGE_ROWS_MAX = 5000         /* the most rows of one list */
 };
 
 /* -- the wanted columns as a tree ---------------------------------------------------------------------------------- */
@@ -178,20 +178,68 @@ void dynamics_keep_labels(json_t *record, const struct config_list *columns)
     }
 }
 
-const char *dynamics_cut_collection(const json_t *record, const struct config_list *columns)
+bool dynamics_reads_collections(const struct config_list *columns)
 {
     for (size_t i = 0; i < columns->count; i++) {
         struct dynamics_column_path path;
-        char *name;
-        bool is_cut;
+        if (dynamics_column_path_read(columns->items[i], &path) && path.is_collection)
+            return true;
+    }
+    return false;
+}
+
+/* "productid.name": does the row name a product and not show it? The service is said to leave out what is expanded below
+ * the collections of a single row; unconfirmed for today's version. */
+static bool lacks_lookup(const json_t *row, const char *names)
+{
+    const size_t length = strcspn(names, ".");
+    char *column = dynamics_lookup_column(names, length);
+    char *navigation = text_copy_n(names, length);
+    bool lacks = true;
+
+    if (column != NULL && navigation != NULL)
+        lacks = json_text_of(row, column) != NULL && !json_is_object(json_object_get(row, navigation));
+    free(column);
+    free(navigation);
+    return lacks;
+}
+
+enum dynamics_collections dynamics_collections_of(const json_t *record, const struct config_list *columns,
+                                                  const json_t *done, const char **ret_column)
+{
+    for (size_t i = 0; i < columns->count; i++) {
+        struct dynamics_column_path path;
+        char *navigation;
+        const json_t *rows;
+        bool is_done;
 
         if (!dynamics_column_path_read(columns->items[i], &path) || !path.is_collection)
             continue;
-        name = text_copy_n(columns->items[i], path.head_length);
-        is_cut = name == NULL || json_array_size(json_object_get(record, name)) >= PAGE_ROWS;
-        free(name);
-        if (is_cut)
-            return columns->items[i];
+        navigation = text_copy_n(columns->items[i], path.head_length);
+        rows = navigation == NULL ? NULL : json_object_get(record, navigation);
+        is_done = navigation != NULL && json_object_get(done, navigation) != NULL;
+        free(navigation);
+        *ret_column = columns->items[i];
+        if (json_array_size(rows) >= PAGE_ROWS_MAX)
+            return DYNAMICS_COLLECTIONS_CUT;
+        for (size_t k = 0; path.is_nested && !is_done && k < json_array_size(rows); k++) {
+            if (lacks_lookup(json_array_get(rows, k), path.rest))
+                return DYNAMICS_COLLECTIONS_OPEN;
+        }
     }
-    return NULL;
+    return DYNAMICS_COLLECTIONS_WHOLE;
+}
+
+char *dynamics_collection_query(const char *entity, const struct config_list *columns, const char *column)
+{
+    json_auto_t *tree = tree_of(entity, columns);
+    const json_t *node = tree == NULL ? NULL : node_expand(tree, column, strcspn(column, "["));
+    struct text query;
+    char *taken = NULL;
+
+    text_init(&query, QUERY_BYTES_MAX);
+    if (node != NULL && append_select(&query, node) == 0 && append_expand(&query, node, "&") == 0)
+        taken = text_take(&query);
+    text_done(&query);
+    return taken;
 }

@@ -23,8 +23,19 @@ const char *dynamics_label_preference(const struct config_list *columns);
 /* Removes the annotations nobody asked for: the service formats every value once it formats one. */
 void dynamics_keep_labels(json_t *record, const struct config_list *columns);
 
-/* The first collection of which the record may show only a part; NULL: all are whole. A link to the rest comes with every
- * expanded collection, so only a full page tells ("Join tables using OData"). */
-const char *dynamics_cut_collection(const json_t *record, const struct config_list *columns);
+/* Are child rows read? Then the service may answer from a cache, unless told not to ("Join tables using OData"). */
+bool dynamics_reads_collections(const struct config_list *columns);
+
+/* How much of the child rows a record shows. Links to more rows come with every collection and say nothing. */
+enum dynamics_collections {
+    DYNAMICS_COLLECTIONS_WHOLE,
+    DYNAMICS_COLLECTIONS_OPEN, /* what lookups of child rows point to is missing: the rows are to be read by themselves */
+    DYNAMICS_COLLECTIONS_CUT   /* as many rows as one answer holds: there may be more */
+};
+/* `done`: {navigation: true} for what was read by itself already. *ret_column: the first column that is not whole. */
+enum dynamics_collections dynamics_collections_of(const json_t *record, const struct config_list *columns,
+                                                  const json_t *done, const char **ret_column);
+/* Query of the child rows that a column is about, for a request of their own. free(); NULL when out of memory. */
+char *dynamics_collection_query(const char *entity, const struct config_list *columns, const char *column);
 
 #endif

@@ -56,26 +56,104 @@ void dynamics_read_answer(struct dynamics_operation *operation, json_t *record, 
     free(deal_key);
 }
 
+/* -- child rows ---------------------------------------------------------------------------------------------------- */
+
+static int complete(struct dynamics_operation *operation, struct error *err);
+
+static int refuse_cut(const char *column, struct error *err)
+{
+    return error_set(err, ERROR_POISON, "dynamics_365.too_many_rows",
+                     "the record has more child rows for '%s' than can be read", column);
+}
+
+/* Puts child rows that were read by themselves into the record. -1: out of memory. */
+static int take_rows(struct dynamics_operation *operation, const char *column, json_t *rows)
+{
+    char *navigation = text_copy_n(column, strcspn(column, "["));
+    int status = -1;
+
+    if (navigation != NULL && json_object_set(operation->record, navigation, rows) == 0)
+        status = json_object_set_new(operation->completed, navigation, json_true());
+    free(navigation);
+    return status;
+}
+
+static void on_collection(void *arg, const struct http_response *response, const struct error *err)
+{
+    struct dynamics_operation *operation = arg;
+    json_auto_t *page = dynamics_is_success(response) ? answer_json(response) : NULL;
+    json_t *rows = json_object_get(page, "value");
+    const char *column = NULL;
+    struct error local = ERROR_INIT;
+
+    if (!json_is_array(rows)) {
+        dynamics_operation_fail(operation, response, err, DYNAMICS_REQUEST_AUXILIARY, "read child rows");
+        return;
+    }
+    (void)dynamics_collections_of(operation->record, &operation->dynamics->settings->columns, operation->completed,
+                                  &column);
+    if (json_object_get(page, "@odata.nextLink") != NULL) {
+        (void)refuse_cut(column, &local);
+        dynamics_operation_fail_locally(operation, operation->was_written ? SYSTEM_UNKNOWN : SYSTEM_REFUSED, &local);
+    } else if (take_rows(operation, column, rows) < 0) {
+        (void)error_no_memory(&local);
+        dynamics_operation_fail_locally(operation, operation->was_written ? SYSTEM_UNKNOWN : SYSTEM_RETRY, &local);
+    } else {
+        dynamics_operation_go_on(operation, complete);
+    }
+}
+
+static int read_collection(struct dynamics_operation *operation, const char *column, struct error *err)
+{
+    const char *id = json_text_of(operation->record, dynamics_primary_key(operation->entity));
+    char *query = dynamics_collection_query(operation->entity, &operation->dynamics->settings->columns, column);
+    char *path = query == NULL ? NULL
+                               : text_format("%s(%s)/%.*s?%s", dynamics_entity_set(operation->entity), id,
+                                             (int)strcspn(column, "["), column, query);
+    const struct dynamics_request request = {
+        .method = HTTP_GET, .path = path, .precondition_name = "If-None-Match", .precondition = "null"};
+    int status = path == NULL ? error_no_memory(err) : dynamics_operation_send(operation, &request, on_collection, err);
+
+    free(query);
+    free(path);
+    return status;
+}
+
+/* The record as it was read, once its child rows are there as well. */
+static int complete(struct dynamics_operation *operation, struct error *err)
+{
+    const struct config_list *columns = &operation->dynamics->settings->columns;
+    const char *id = json_text_of(operation->record, dynamics_primary_key(operation->entity));
+    const char *column = NULL;
+
+    switch (dynamics_collections_of(operation->record, columns, operation->completed, &column)) {
+    case DYNAMICS_COLLECTIONS_CUT:
+        return refuse_cut(column, err);
+    case DYNAMICS_COLLECTIONS_OPEN:
+        if (id != NULL && uuid_is_valid(id, strlen(id)))
+            return read_collection(operation, column, err);
+        break;
+    case DYNAMICS_COLLECTIONS_WHOLE:
+        break;
+    }
+    dynamics_memory_keep_expanded(&operation->dynamics->memory, columns, operation->record, clock_monotonic_ms());
+    dynamics_read_answer(operation, operation->record, false);
+    return 0;
+}
+
+/* -- the record ---------------------------------------------------------------------------------------------------- */
+
 static void on_record(void *arg, const struct http_response *response, const struct error *err)
 {
     struct dynamics_operation *operation = arg;
-    const struct config_list *columns = &operation->dynamics->settings->columns;
-    json_auto_t *record = dynamics_is_success(response) ? answer_json(response) : NULL;
-    const char *cut = dynamics_cut_collection(record, columns);
-    struct error local = ERROR_INIT;
 
-    if (record == NULL) {
+    operation->record = dynamics_is_success(response) ? answer_json(response) : NULL;
+    if (operation->record == NULL) {
         dynamics_operation_fail(operation, response, err, DYNAMICS_REQUEST_READ, "read the CRM record");
         return;
     }
-    if (cut != NULL) {
-        (void)error_set(&local, ERROR_POISON, "dynamics_365.too_many_rows",
-                        "the record has more child rows for '%s' than come with it", cut);
-        dynamics_operation_fail_locally(operation, operation->was_written ? SYSTEM_UNKNOWN : SYSTEM_REFUSED, &local);
-        return;
-    }
-    dynamics_memory_keep_expanded(&operation->dynamics->memory, columns, record, clock_monotonic_ms());
-    dynamics_read_answer(operation, record, false);
+    operation->completed = json_object();
+    dynamics_operation_go_on(operation, complete);
 }
 
 static const json_t *create_key_of(const struct dynamics_operation *operation)
@@ -89,8 +167,13 @@ int dynamics_read_record(struct dynamics_operation *operation, struct error *err
     char *query = dynamics_query(operation->entity, columns, true);
     char *record = dynamics_path(operation->entity, operation->record_id, create_key_of(operation));
     char *path = query == NULL || record == NULL ? NULL : text_format("%s?%s", record, query);
-    const struct dynamics_request request = {
-        .method = HTTP_GET, .path = path, .prefer = dynamics_label_preference(columns)};
+    /* "null" has the service answer from its tables and not from a cache. */
+    const struct dynamics_request request = {.method = HTTP_GET,
+                                             .path = path,
+                                             .precondition_name =
+                                                 dynamics_reads_collections(columns) ? "If-None-Match" : NULL,
+                                             .precondition = "null",
+                                             .prefer = dynamics_label_preference(columns)};
     int status = path == NULL ? error_no_memory(err) : dynamics_operation_send(operation, &request, on_record, err);
 
     free(query);

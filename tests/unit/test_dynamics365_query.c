@@ -111,20 +111,67 @@ static void test_only_wanted_labels_stay(void **state)
     assert_true(json_same(record, wanted));
 }
 
-/* A full page of a collection is not taken for the whole; the link that comes with every one says nothing. */
-static void test_cut_collection_is_seen(void **state)
+/* Child rows are whole when they show what their lookups point to; a link to more comes in any case. */
+static void test_collections_of_a_record(void **state)
 {
     (void)state;
-    static const char *const names[] = {"name", "products[].price"};
-    const struct config_list columns = {.items = (char **)(uintptr_t)names, .count = 2};
-    json_auto_t *whole = parse("{\"products\":[],\"products@odata.nextLink\":\"https://x.example/\"}");
-    json_auto_t *cut = json_pack("{s:[]}", "products");
+    static const char *const names[] = {"name", "products[].price", "products[].ProductId.name"};
+    const struct config_list columns = {.items = (char **)(uintptr_t)names, .count = 3};
+    static const struct {
+        const char *record;
+        const char *done;
+        enum dynamics_collections wanted;
+    } cases[] = {
+        {"{\"products\":[]}", NULL, DYNAMICS_COLLECTIONS_WHOLE},
+        {"{}", NULL, DYNAMICS_COLLECTIONS_WHOLE},
+        {"{\"products\":[],\"products@odata.nextLink\":\"https://x.example/?$skiptoken=7\"}", NULL,
+         DYNAMICS_COLLECTIONS_WHOLE},
+        {"{\"products\":[{\"_productid_value\":\"p\",\"ProductId\":{}}]}", NULL, DYNAMICS_COLLECTIONS_WHOLE},
+        {"{\"products\":[{\"_productid_value\":null,\"ProductId\":null}]}", NULL, DYNAMICS_COLLECTIONS_WHOLE},
+        {"{\"products\":[{\"_productid_value\":null},{\"_productid_value\":\"p\",\"ProductId\":null}]}", NULL,
+         DYNAMICS_COLLECTIONS_OPEN},
+        {"{\"products\":[{\"_productid_value\":\"p\"}]}", NULL, DYNAMICS_COLLECTIONS_OPEN},
+        {"{\"products\":[{\"_productid_value\":\"p\"}]}", "{\"products\":true}", DYNAMICS_COLLECTIONS_WHOLE},
+    };
+    const char *column;
 
-    for (int i = 0; i < 5000; i++)
-        assert_int_equal(json_array_append_new(json_object_get(cut, "products"), json_object()), 0);
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        json_auto_t *record = parse(cases[i].record);
+        json_auto_t *done = cases[i].done == NULL ? NULL : parse(cases[i].done);
+        if (dynamics_collections_of(record, &columns, done, &column) != cases[i].wanted)
+            fail_msg("%s", cases[i].record);
+    }
+}
 
-    assert_null(dynamics_cut_collection(whole, &columns));
-    assert_string_equal(dynamics_cut_collection(cut, &columns), "products[].price");
+/* As many rows as one answer holds are not taken for all. */
+static void test_collection_that_may_be_cut(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"products[].price"};
+    const struct config_list columns = {.items = (char **)(uintptr_t)names, .count = 1};
+    json_auto_t *rows = json_array();
+    json_auto_t *record = json_pack("{s:O}", "products", rows);
+    const char *column;
+
+    for (size_t i = 0; i < 4999; i++)
+        assert_int_equal(json_array_append_new(rows, json_object()), 0);
+    assert_int_equal(dynamics_collections_of(record, &columns, NULL, &column), DYNAMICS_COLLECTIONS_WHOLE);
+    assert_int_equal(json_array_append_new(rows, json_object()), 0);
+    assert_int_equal(dynamics_collections_of(record, &columns, NULL, &column), DYNAMICS_COLLECTIONS_CUT);
+    assert_string_equal(column, "products[].price");
+}
+
+/* Child rows by themselves are asked for with the same columns. */
+static void test_query_of_child_rows_by_themselves(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"name", "products[].price", "products[].productid.name"};
+    const struct config_list columns = {.items = (char **)(uintptr_t)names, .count = 3};
+    char *query = dynamics_collection_query("opportunity", &columns, "products[].productid.name");
+
+    assert_true(dynamics_reads_collections(&columns));
+    assert_string_equal(query, "$select=price,_productid_value&$expand=productid($select=name)");
+    free(query);
 }
 
 static int set_up(void **state)
@@ -142,7 +189,9 @@ int main(void)
         cmocka_unit_test(test_query_of_child_rows_and_labels),
         cmocka_unit_test(test_labels_are_asked_for_when_read),
         cmocka_unit_test(test_only_wanted_labels_stay),
-        cmocka_unit_test(test_cut_collection_is_seen),
+        cmocka_unit_test(test_collections_of_a_record),
+        cmocka_unit_test(test_collection_that_may_be_cut),
+        cmocka_unit_test(test_query_of_child_rows_by_themselves),
     };
     return cmocka_run_group_tests_name("dynamics365_query", tests, set_up, NULL);
 }

@@ -117,8 +117,24 @@ static void test_lane_recognises_an_older_decision(void **state)
     assert_true(lane_is_superseded(&items[1], 6));
     assert_false(lane_is_superseded(&items[1], 7));
     assert_false(lane_is_superseded(&items[1], 8));
-    lane_forget_executed(&items[1]);
+    lane_forget_numbers(&items[1]);
     assert_false(lane_is_superseded(&items[1], 6));
+}
+
+/* A deal's decisions are numbered without a gap: what lies between two of them is missing. */
+static void test_lane_tells_missing_decisions(void **state)
+{
+    struct lanes *lanes = *state;
+
+    add(lanes, "a", 0);
+    assert_int_equal(lane_note_taken(&items[0], 7), 0);
+    assert_int_equal(lane_note_taken(&items[0], 7), 0);
+    assert_int_equal(lane_note_taken(&items[0], 8), 0);
+    assert_int_equal(lane_note_taken(&items[0], 11), 2);
+    assert_int_equal(lane_note_taken(&items[0], 10), 0);
+    assert_int_equal(lane_note_taken(&items[0], 12), 0);
+    lane_forget_numbers(&items[0]);
+    assert_int_equal(lane_note_taken(&items[0], 20), 0);
 }
 
 /* Empty lanes are remembered up to the limit, the longest unused is forgotten first. */
@@ -149,6 +165,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lane_removes_from_the_middle, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lane_counts_return_to_zero, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lane_recognises_an_older_decision, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_lane_tells_missing_decisions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_lane_forgets_the_oldest_idle, set_up, tear_down),
     };
 
