@@ -244,7 +244,7 @@ static void set_metrics(struct worker *worker)
     worker->ports.decisions_metric = metrics_declare(METRIC_COUNTER, "tandem_pusher_decisions_total", "action,result",
                                                      "Decisions carried out, by what came of them.");
     worker->ports.missing_metric =
-        metrics_declare(METRIC_COUNTER, "tandem_pusher_missing_decisions_total", NULL,
+        metrics_declare(METRIC_COUNTER, "tandem_pusher_missing_decisions_total", "",
                         "Decisions missing between two of a deal, by their numbers. Not 0: the topic has lost some, or "
                         "they were set aside.");
     /* Told from the start: an alarm on a series that is not there does not go off. */

@@ -94,7 +94,7 @@ static struct metric *new_metric(enum metric_kind kind, const char *name, const 
 
 struct metric *metrics_declare(enum metric_kind kind, const char *name, const char *labels, const char *help)
 {
-    assert(text_starts_with(name, "tandem_"));
+    assert(text_starts_with(name, "tandem_") && labels != NULL);
     pthread_mutex_lock(&registry.mutex);
     struct metric *metric = registry.first;
     while (metric != NULL && strcmp(metric->name, name) != 0)
