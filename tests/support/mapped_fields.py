@@ -74,10 +74,17 @@ class Linked:
 def linked(deals: Deals, referral: str) -> Linked:
     row = deals.opportunity(referral)
     assert row is not None, f"referral {referral} has no opportunity"
-    ours = deals.referral(referral)
     every = deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
-    related = [each for each in every if each["engagementId"] == ours["engagementId"] and each["organizationId"] == "msft"]
-    form = deals.dynamics_365.admin("GET", f"/_sim/opportunities/{row['opportunityid']}")
+    return linked_of(deals, every, referral, row["opportunityid"])
+
+
+def linked_of(deals: Deals, referrals: list[Document], referral: str, opportunity: str) -> Linked:
+    """The same where all referrals are known already."""
+    [ours] = [each for each in referrals if each["id"] == referral]
+    related = [
+        each for each in referrals if each["engagementId"] == ours["engagementId"] and each["organizationId"] == "msft"
+    ]
+    form = deals.dynamics_365.admin("GET", f"/_sim/opportunities/{opportunity}")
     return Linked(ours, related[0] if related else None, form)
 
 
@@ -188,5 +195,8 @@ def compared(deal: Linked, born: str, is_new: bool) -> list[tuple[str, Any, Any]
 
 
 def differences(deals: Deals, referral: str, born: str, is_new: bool = False) -> list[Difference]:
-    every = compared(linked(deals, referral), born, is_new)
-    return [Difference(*each) for each in every if each[1] != each[2]]
+    return differences_of(linked(deals, referral), born, is_new)
+
+
+def differences_of(deal: Linked, born: str, is_new: bool = False) -> list[Difference]:
+    return [Difference(*each) for each in compared(deal, born, is_new) if each[1] != each[2]]
