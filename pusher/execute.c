@@ -95,7 +95,9 @@ static enum execute_next take_write(struct execution *execution, const struct sy
     switch (result) {
     case SYSTEM_DONE:
         execution->is_created = answer->is_created;
-        return finish(execution, OUTCOME_APPLIED, answer->is_certain);
+        (void)finish(execution, OUTCOME_APPLIED, answer->is_certain);
+        execution->error = answer->error; /* what was left out */
+        return EXECUTE_FINISHED;
     case SYSTEM_CONFLICT:
         return call(execution, looking(execution));
     case SYSTEM_GONE:
@@ -115,6 +117,13 @@ static enum execute_next take_write(struct execution *execution, const struct sy
         break;
     }
     return pause(execution, repeating(execution), EXECUTE_PAUSE_TARGET);
+}
+
+/* It was begun by an attempt of ours, and waits for the rest. */
+static bool is_to_be_finished(struct execution *execution, const struct system_answer *answer)
+{
+    return execution->is_in_doubt && answer->is_unfinished && !execution->was_refused &&
+           (!execution->was_conflict || ++execution->rounds < EXECUTE_ROUNDS_MAX);
 }
 
 static enum execute_next judge(struct execution *execution, bool shows, bool is_certain)
@@ -154,7 +163,8 @@ static enum execute_next take_reading(struct execution *execution, const struct 
         execution->error = answer->error;
     switch (result) {
     case SYSTEM_DONE:
-        return judge(execution, shows, is_certain);
+        return is_to_be_finished(execution, answer) ? call(execution, EXECUTE_WRITE)
+                                                    : judge(execution, shows, is_certain);
     case SYSTEM_GONE:
         return take_absence(execution);
     case SYSTEM_REFUSED:

@@ -7,7 +7,7 @@
 #include "common/base/text.h"
 #include "common/http/client.h"
 #include "common/systems/dynamics365_column_path.h"
-#include "common/systems/dynamics365_record.h"
+#include "common/systems/dynamics365_table.h"
 
 enum {
     ATTRIBUTES_MAX = 20000, /* remembered records; forgotten as a whole when full */
@@ -118,18 +118,21 @@ static int append_filter(struct text *filter, const json_t *lookup, struct error
 int dynamics_lookup_search(const json_t *lookup, const char *navigation, const struct config_list *columns,
                            char **ret_path, struct error *err)
 {
-    const char *entity = json_text_of(lookup, "entity");
+    struct dynamics_table table;
     struct text filter, path;
     char *encoded = NULL;
     int status = -1;
 
     text_init(&filter, SEARCH_BYTES_MAX);
     text_init(&path, SEARCH_BYTES_MAX);
+    if (!dynamics_table_of(lookup, &table)) {
+        (void)error_set(err, ERROR_POISON, "dynamics_365.write", "a lookup of a table that has no name");
+        goto out;
+    }
     if (append_filter(&filter, lookup, err) < 0)
         goto out;
     encoded = http_encode(text_string(&filter));
-    if (encoded == NULL ||
-        text_appendf(&path, "%s?$select=%s", dynamics_entity_set(entity), dynamics_primary_key(entity)) < 0) {
+    if (encoded == NULL || text_appendf(&path, "%s?$select=%s", table.set, table.key) < 0) {
         (void)error_no_memory(err);
         goto out;
     }
@@ -176,8 +179,9 @@ int dynamics_lookup_id(const json_t *lookup, char out[static UUID_TEXT_SIZE])
 
 int dynamics_memory_init(struct dynamics_memory *memory)
 {
-    *memory = (struct dynamics_memory){.attributes = json_object(), .currencies = json_object()};
-    if (memory->attributes != NULL && memory->currencies != NULL)
+    *memory =
+        (struct dynamics_memory){.attributes = json_object(), .currencies = json_object(), .found = json_object()};
+    if (memory->attributes != NULL && memory->currencies != NULL && memory->found != NULL)
         return 0;
     dynamics_memory_done(memory);
     return -1;
@@ -187,6 +191,7 @@ void dynamics_memory_done(struct dynamics_memory *memory)
 {
     json_decref(memory->attributes);
     json_decref(memory->currencies);
+    json_decref(memory->found);
     *memory = (struct dynamics_memory){0};
 }
 
@@ -194,6 +199,7 @@ void dynamics_memory_forget(struct dynamics_memory *memory)
 {
     (void)json_object_clear(memory->attributes);
     (void)json_object_clear(memory->currencies);
+    (void)json_object_clear(memory->found);
 }
 
 void dynamics_memory_keep(struct dynamics_memory *memory, const struct config_list *columns, const char *navigation,
@@ -334,4 +340,34 @@ void dynamics_memory_keep_currency(struct dynamics_memory *memory, const json_t 
 
     if (code != NULL)
         (void)json_object_set_new(memory->currencies, code, json_string(id));
+}
+
+/* "account/5b1d…": one key for all lookups that look for the same. */
+static char *key_of(const json_t *lookup)
+{
+    char identity[UUID_TEXT_SIZE];
+
+    return dynamics_lookup_id(lookup, identity) < 0 ? NULL
+                                                    : text_format("%s/%s", json_text_of(lookup, "entity"), identity);
+}
+
+const char *dynamics_memory_found(const struct dynamics_memory *memory, const json_t *lookup, int64_t now_ms)
+{
+    char *key = key_of(lookup);
+    const json_t *known = key == NULL ? NULL : json_object_get(memory->found, key);
+
+    free(key);
+    return json_integer_of(known, "until", 0) > now_ms ? json_text_of(known, "id") : NULL;
+}
+
+void dynamics_memory_keep_found(struct dynamics_memory *memory, const json_t *lookup, const char *id, int64_t now_ms)
+{
+    char *key = key_of(lookup);
+
+    if (json_object_size(memory->found) >= ATTRIBUTES_MAX)
+        (void)json_object_clear(memory->found);
+    if (key != NULL)
+        (void)json_object_set_new(memory->found, key,
+                                  json_pack("{s:s, s:I}", "id", id, "until", (json_int_t)now_ms + ATTRIBUTES_LIFE_MS));
+    free(key);
 }

@@ -34,6 +34,7 @@ int dynamics_lookup_id(const json_t *lookup, char out[static UUID_TEXT_SIZE]) TA
 struct dynamics_memory {
     json_t *attributes; /* {"navigation/id": {"values", "until"}} */
     json_t *currencies; /* {"EUR": id}; for good */
+    json_t *found;      /* {"table/identity": {"id", "until"}}: what lookups of child rows have found */
 };
 
 int dynamics_memory_init(struct dynamics_memory *memory) TANDEM_MUST_CHECK;
@@ -51,6 +52,9 @@ int dynamics_memory_expand(const struct dynamics_memory *memory, const struct co
 /* The currency a lookup wants; borrowed, NULL when it is no currency or not known. */
 const char *dynamics_memory_currency(const struct dynamics_memory *memory, const json_t *lookup);
 void dynamics_memory_keep_currency(struct dynamics_memory *memory, const json_t *lookup, const char *id);
+/* What a lookup has found or made, for five minutes; borrowed, NULL when it is not known. */
+const char *dynamics_memory_found(const struct dynamics_memory *memory, const json_t *lookup, int64_t now_ms);
+void dynamics_memory_keep_found(struct dynamics_memory *memory, const json_t *lookup, const char *id, int64_t now_ms);
 /* A lookup led nowhere: what is remembered may be wrong. */
 void dynamics_memory_forget(struct dynamics_memory *memory);
 
