@@ -31,21 +31,21 @@ static int read_match(const struct rules_loading *loading, const struct yaml_nod
 int rules_table_read(const struct rules_loading *loading, const struct yaml_node *key, const struct yaml_node *node,
                      const char *what, json_t *described)
 {
-    static const char *const names[] = {"entity", "entity_set"};
+    const struct yaml_node *entity = yaml_get(node, "entity");
+    const struct yaml_node *set = yaml_get(node, "entity_set");
     int status = 0;
 
-    if (yaml_get(node, names[0]) == NULL)
+    if (entity == NULL)
         status = diagnostics_error(loading->diagnostics, key->position, "%s needs 'entity'", what);
-    for (size_t i = 0; i < ARRAY_LENGTH(names); i++) {
-        const struct yaml_node *name = yaml_get(node, names[i]);
-        if (name == NULL)
-            continue;
-        if (rules_path_check_plain(loading->diagnostics, name, SIDE_CRM) < 0)
-            status = -1;
-        else if (json_object_set_new(described, names[i], json_string(name->text)) < 0)
-            return rules_no_memory(loading);
-    }
-    return status;
+    else if (rules_path_check_plain(loading->diagnostics, entity, SIDE_CRM) < 0)
+        status = -1;
+    else if (json_object_set_new(described, "entity", json_string(entity->text)) < 0)
+        return rules_no_memory(loading);
+    if (set == NULL)
+        return status;
+    if (rules_path_check_name(loading->diagnostics, set, "the entity_set") < 0)
+        return -1;
+    return json_object_set_new(described, "entity_set", json_string(set->text)) < 0 ? rules_no_memory(loading) : status;
 }
 
 int rules_lookup_read(const struct rules_loading *loading, const struct yaml_node *key, const struct yaml_node *node,
