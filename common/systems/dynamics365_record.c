@@ -199,6 +199,11 @@ static int add_label(struct dynamics_parts *parts, const char *column, const jso
     return status;
 }
 
+static bool is_state(const char *column)
+{
+    return strcmp(column, "statecode") == 0 || strcmp(column, "statuscode") == 0;
+}
+
 static int take_state(const struct decision *decision, struct dynamics_parts *parts, struct error *err)
 {
     const json_t *state = json_object_get(decision->write, "statecode");
@@ -234,7 +239,7 @@ int dynamics_parts_of(const struct decision *decision, struct dynamics_parts *re
         goto failed;
     json_object_foreach (decision->write, column, value) {
         const char *dot = strchr(column, '.');
-        if (strcmp(column, "statecode") == 0 || strcmp(column, "statuscode") == 0)
+        if (is_state(column))
             continue;
         if (dynamics_is_children(value)) {
             if (dynamics_children_add(decision, column, value, parts.children, err) < 0)
@@ -433,15 +438,16 @@ static bool label_stands(const json_t *record, const char *column, const json_t 
     return present != NULL && json_is_string(wanted) && dynamics_label_is_same(present, json_string_value(wanted));
 }
 
-static bool values_stand(const json_t *record, const struct decision *decision)
+/* `with_state`: also that it is as open or closed as wanted, which a request of its own sees to. */
+static bool values_stand(const json_t *record, const struct decision *decision, bool with_state)
 {
     const char *column;
     json_t *wanted;
 
     json_object_foreach (decision->write, column, wanted) {
         const json_t *present = json_at(record, column, false);
-        if (dynamics_is_children(wanted))
-            continue; /* records of their own */
+        if (dynamics_is_children(wanted) || (!with_state && is_state(column)))
+            continue; /* child rows are records of their own */
         if (text_ends_with(column, DYNAMICS_LABEL)) {
             if (!label_stands(record, column, wanted))
                 return false;
@@ -463,7 +469,7 @@ bool dynamics_shows(const json_t *record, const struct decision *decision)
         return false;
     if (dynamics_has_audit(decision))
         return dynamics_has_marker(record, decision);
-    return values_stand(record, decision);
+    return values_stand(record, decision, true);
 }
 
 bool dynamics_was_begun(const json_t *record, const struct decision *decision)
@@ -476,5 +482,5 @@ bool dynamics_was_begun(const json_t *record, const struct decision *decision)
         has_rows = has_rows || (dynamics_is_children(wanted) && json_array_size(wanted) > 0);
     if (!has_rows || decision->action != DECISION_CREATE)
         return false;
-    return dynamics_has_audit(decision) ? shows_marker(record, decision, true) : values_stand(record, decision);
+    return dynamics_has_audit(decision) ? shows_marker(record, decision, true) : values_stand(record, decision, false);
 }
