@@ -63,9 +63,10 @@ static size_t list_sections(struct roles_settings *settings, const struct roles 
          .is_optional = !registers_dynamics, .present_flag = &settings->has_dynamics_365,
          .validate = dynamics_365_settings_validate},
         {SECTION("ingest.serve", SERVE_KEYS, SERVE_KEY_COUNT, serve),
-         .is_optional = !roles->serves && !registers_dynamics, .validate = serve_settings_validate},
+         .is_optional = !roles->serves && !registers_dynamics, .is_elsewhere = !roles->serves,
+         .validate = serve_settings_validate},
         {SECTION("ingest.signature", CERTIFICATES_KEYS, CERTIFICATES_KEY_COUNT, certificates),
-         .is_optional = !roles->serves, .validate = certificates_settings_validate},
+         .is_optional = !roles->serves, .is_elsewhere = !roles->serves, .validate = certificates_settings_validate},
         {SECTION("ingest.fetch", FETCH_KEYS, FETCH_KEY_COUNT, fetch), .is_optional = !roles->fetches},
         {SECTION("ingest.poll", POLL_KEYS, POLL_KEY_COUNT, poll), .is_optional = !roles->polls},
     };
@@ -99,6 +100,25 @@ static int print_config(const struct config *config)
 
     text_init(&out, OUTPUT_MAX);
     if (config_print(config, &out) == 0) {
+        print_text(stdout, &out);
+        status = EXIT_OK;
+    }
+    text_done(&out);
+    return status;
+}
+
+/* All of the program, whatever the command. */
+static int describe_config(void)
+{
+    static const struct roles all = {.serves = true, .fetches = true, .polls = true};
+    struct roles_settings settings = {0};
+    struct config_section sections[SECTIONS_MAX];
+    size_t count = list_sections(&settings, &all, sections);
+    struct text out;
+    int status = EXIT_ERROR;
+
+    text_init(&out, OUTPUT_MAX);
+    if (config_describe(sections, count, &out) == 0) {
         print_text(stdout, &out);
         status = EXIT_OK;
     }
@@ -254,12 +274,15 @@ int main(int argc, char **argv)
          .needs_config = true},
         {.name = "topics",
          .help = "Show whether the topics are there and as they must be.",
+         .details = "Exit status: 0 when they are, 71 when not or when the brokers do not answer, 78 for the "
+                    "configuration.\n",
          .options = TOPICS_OPTIONS,
          .option_count = ARRAY_LENGTH(TOPICS_OPTIONS),
          .needs_config = true},
         {.name = "register",
          .arguments = "ACTION",
-         .help = "Show or change where webhooks go: show, events, create or test for Partner Center; dynamics-365.",
+         .help = "Show or change where Partner Center and Dynamics 365 send their webhooks.",
+         .details = REGISTER_DETAILS,
          .options = REGISTER_OPTIONS,
          .option_count = REGISTER_OPTION_COUNT,
          .needs_config = true},
@@ -278,6 +301,8 @@ int main(int argc, char **argv)
     parsed = command_line_parse(&description, argc, argv, &line);
     if (parsed != 0)
         return parsed > 0 ? EXIT_OK : EXIT_USAGE;
+    if (line.describe_config)
+        return describe_config();
     if (line.command->name == NULL)
         return run_roles(&line);
     return strcmp(line.command->name, "topics") == 0 ? run_topics(&line) : run_register(&line);

@@ -29,6 +29,7 @@ struct ingest {
     struct register_partner_center_run *partner_center_registration;
     struct register_dynamics_run *dynamics_365_registration;
     unsigned draining; /* roles that have not finished */
+    bool is_refused;   /* the registration: told on standard error */
 };
 
 /* Its application signs in with a secret: nothing is kept in Kafka. */
@@ -100,10 +101,9 @@ static void on_registration_done(void *arg, const struct error *err)
 
     if (err != NULL) {
         (void)fprintf(stderr, "tandem-ingest: %s\n", err->message);
-        program_fail(ingest->program, EXIT_ERROR, err);
-    } else {
-        program_drained(ingest->program);
+        ingest->is_refused = true;
     }
+    program_drained(ingest->program);
 }
 
 static int start_fetch(struct ingest *ingest, struct error *err)
@@ -336,6 +336,7 @@ int roles_run(const char *program_name, const struct roles_settings *settings, c
     static const struct program_callbacks callbacks = {.start = start, .drain = drain, .reload = reload, .stop = stop};
     struct ingest ingest = {.settings = settings, .roles = roles};
     struct program_settings program = settings->program;
+    int status;
 
     /* A command runs beside the program: it must not take its address, and its output is for people. */
     if (roles->registers != NULL) {
@@ -343,5 +344,6 @@ int roles_run(const char *program_name, const struct roles_settings *settings, c
         if (program.log_level < LOG_LEVEL_WARNING)
             program.log_level = LOG_LEVEL_WARNING;
     }
-    return program_run(program_name, &program, &callbacks, &ingest);
+    status = program_run(program_name, &program, &callbacks, &ingest);
+    return status == EXIT_OK && ingest.is_refused ? EXIT_ERROR : status;
 }

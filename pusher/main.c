@@ -57,7 +57,7 @@ struct app {
 
 static const char *const FOREIGN_SECTIONS[] = {"ingest", "mapper", "salesforce", NULL};
 
-static int load_config(struct app *app, const char *path, struct diagnostics *diagnostics)
+static void list_sections(struct app *app, struct config_section out[static SECTION_COUNT])
 {
     const struct config_section sections[SECTION_COUNT] = {
         [SECTION_PROGRAM] = {.name = "program",
@@ -100,7 +100,15 @@ static int load_config(struct app *app, const char *path, struct diagnostics *di
                                   .validate = dynamics_365_settings_validate},
     };
 
-    if (config_load(path, sections, ARRAY_LENGTH(sections), FOREIGN_SECTIONS, diagnostics, &app->config) < 0)
+    memcpy(out, sections, sizeof(sections));
+}
+
+static int load_config(struct app *app, const char *path, struct diagnostics *diagnostics)
+{
+    struct config_section sections[SECTION_COUNT];
+
+    list_sections(app, sections);
+    if (config_load(path, sections, SECTION_COUNT, FOREIGN_SECTIONS, diagnostics, &app->config) < 0)
         return -1;
     if (app->has_partner_center && !app->has_credentials)
         return diagnostics_error(
@@ -248,6 +256,23 @@ static int print_config(const struct app *app)
     return status;
 }
 
+static int describe_config(void)
+{
+    struct app app = {0};
+    struct config_section sections[SECTION_COUNT];
+    struct text out;
+    int status = EXIT_ERROR;
+
+    list_sections(&app, sections);
+    text_init(&out, OUTPUT_MAX);
+    if (config_describe(sections, SECTION_COUNT, &out) == 0) {
+        print_text(stdout, &out);
+        status = EXIT_OK;
+    }
+    text_done(&out);
+    return status;
+}
+
 static int run_migrate(const struct app *app, const struct command_line *line)
 {
     const char *conninfo_file = command_line_option(line, "conninfo-file");
@@ -353,5 +378,5 @@ int main(int argc, char **argv)
     parsed = command_line_parse(&DESCRIPTION, argc, argv, &line);
     if (parsed != 0)
         return parsed > 0 ? EXIT_OK : EXIT_USAGE;
-    return run(&line);
+    return line.describe_config ? describe_config() : run(&line);
 }

@@ -55,7 +55,6 @@ const struct config_key PROGRAM_KEYS[] = {
      .type = CONFIG_WORD,
      .offset = offsetof(struct program_settings, log_level),
      .default_text = "info",
-     .is_reloadable = true,
      .words = LEVEL_WORDS,
      .help = "The least important lines that are written; debug shows every step, and no payloads either."},
     {.name = "admin_address",

@@ -544,12 +544,10 @@ def test_two_instances_share_the_partitions_and_one_takes_over(mapper_topics: To
         assert second.stop() == 0
 
 
-@pytest.mark.parametrize("store", ["own store", "same store"])
-def test_second_process_of_a_name_fences_the_first(mapper_topics: Topics, tmp_path: Path, store: str) -> None:
+def test_second_process_of_a_name_fences_the_first(mapper_topics: Topics, tmp_path: Path) -> None:
     with Mapper(tmp_path, mapper_topics, "m1") as first:
         first.wait_restored()
-        other = "store-m1" if store == "same store" else "other"
-        with Mapper(tmp_path, mapper_topics, "m1", store=other) as second:
+        with Mapper(tmp_path, mapper_topics, "m1", store="other") as second:
             send(mapper_topics, "records", reading("partner-center", 1, referral(1)))
             assert first.wait() == FENCED
             second.wait_restored()
@@ -557,6 +555,38 @@ def test_second_process_of_a_name_fences_the_first(mapper_topics: Topics, tmp_pa
             wait_until(lambda: len(states_of(mapper_topics)) == 2, 20, "the second goes on")
             assert second.stop() == 0
     check_decisions(mapper_topics, 2)
+
+
+@pytest.mark.parametrize("instance", ["m1", "m2"])
+def test_second_process_of_a_directory_ends_and_does_not_touch_the_first(
+    mapper_topics: Topics, tmp_path: Path, instance: str
+) -> None:
+    with Mapper(tmp_path, mapper_topics, "m1", store="store") as first:
+        first.wait_restored()
+        with Mapper(tmp_path, mapper_topics, instance, store="store") as second:
+            assert second.wait_for("mapper.waiting_for_store")["directory"] == str(first.store)
+            assert second.wait() == BAD_CONFIG
+            (told,) = second.events("program.failed")
+            assert told["error_code"] == "store.locked"
+            assert told["error"].startswith(f"mapper.store_directory: {first.store} is in use by another process")
+            assert not second.events("kafka.assigned")
+        send(mapper_topics, "records", reading("partner-center", 1, referral(1)))
+        wait_until(lambda: len(states_of(mapper_topics)) == 1, 20, "the first goes on")
+        assert len(first.events("kafka.assigned")) == 1, "nobody has taken its partitions"
+        assert first.stop() == 0
+    check_decisions(mapper_topics, 1)
+
+
+def test_successor_waits_until_its_predecessor_has_left_the_directory(mapper_topics: Topics, tmp_path: Path) -> None:
+    with Mapper(tmp_path, mapper_topics) as first:
+        first.wait_restored()
+        send(mapper_topics, "records", reading("partner-center", 1, referral(1)))
+        wait_until(lambda: len(states_of(mapper_topics)) == 1, 20, "the first works")
+        with Mapper(tmp_path, mapper_topics) as second:
+            second.wait_for("mapper.waiting_for_store")
+            assert first.stop() == 0
+            assert second.wait_restored()["deals_read"] == 0, "what the first has left is whole"
+            assert second.stop() == 0
 
 
 # --- Poison -----------------------------------------------------------------------------------------------------------
