@@ -253,7 +253,7 @@ static int settle(const struct command_line *line)
     struct error err = ERROR_INIT;
     int status = EXIT_BAD_CONFIG;
 
-    if (!request.deal_key || !request.field || !request.take) {
+    if ((!request.deal_key || !request.field || !request.take) && !line->check_only && !line->print_config) {
         (void)fputs("tandem-mapper settle: --deal, --field and --take are needed\n", stderr);
         return EXIT_USAGE;
     }
@@ -261,7 +261,12 @@ static int settle(const struct command_line *line)
     if (load_config(&app, line->config_path, true, &diagnostics) == 0)
         app.rules = load_rules(&app, &diagnostics);
     print_diagnostics(&diagnostics);
-    if (app.rules && settle_command_run(&app.kafka_settings, app.rules, &request, &err) == 0) {
+    if (app.rules && line->print_config) {
+        status = print_config(&app);
+    } else if (app.rules && line->check_only) {
+        print_check(&app, line->config_path);
+        status = EXIT_OK;
+    } else if (app.rules && settle_command_run(&app.kafka_settings, app.rules, &request, &err) == 0) {
         (void)printf("deal %s: field %s takes the value of %s; what comes of it stands in the audit\n",
                      request.deal_key, request.field, request.take);
         status = EXIT_OK;
@@ -282,7 +287,7 @@ static const struct option_spec CHECK_OPTIONS[] = {
 };
 
 static const struct option_spec PREVIEW_OPTIONS[] = {
-    {"rules", "FILE", "The rules to apply."},
+    {"rules", "FILE", "The rules to apply; needed."},
     {"base", "FILE", "Both records as they were when they last agreed: {\"partner_center\": {…}, \"crm\": {…}}."},
     {"json", NULL, "Print the decisions as they would be in the topic."},
 };
@@ -292,20 +297,35 @@ static const struct command_spec COMMANDS[] = {
      .help = "Merge what comes in from both sides and decide what is written where.",
      .needs_config = true},
     {.name = "settle",
-     .help = "Settle a conflict that policy manual has left open (docs/architecture.md).",
+     .help = "Settle a conflict that the policy manual has left open.",
+     .details =
+         "--deal, --field and --take are needed; the audit's view manual_conflicts lists what is open. The order goes\n"
+         "to the running mapper by way of Kafka; what it writes, and why, stands in the audit.\n"
+         "\n"
+         "Exit status: 0 when Kafka has it, 64 when the rules have no such field or settle it themselves, 71 when\n"
+         "the brokers do not take it, 78 for the configuration or the rules.\n",
      .options = SETTLE_OPTIONS,
      .option_count = ARRAY_LENGTH(SETTLE_OPTIONS),
      .needs_config = true},
     {.name = "check",
      .arguments = "RULES",
      .help = "Check a rule file and show what it maps.",
+     .details = "Exit status: 0 when the rules are good, 78 when not; every error is told with its place.\n",
      .options = CHECK_OPTIONS,
      .option_count = ARRAY_LENGTH(CHECK_OPTIONS)},
-    {.name = "test", .arguments = "TESTFILE...", .help = "Run rule tests (docs/rules-tests.md)."},
+    {.name = "test",
+     .arguments = "TESTFILE...",
+     .help = "Run rule tests (docs/rules-tests.md).",
+     .details = "Exit status: 0 when every case passes, 1 when one fails, 78 when a file cannot be used.\n"},
     {.name = "reference", .help = "Print the reference of the rule language, as in docs/rules.md."},
     {.name = "preview",
      .arguments = "REFERRAL CRM_RECORD",
      .help = "Show what would be written for two records, given as JSON files ('-': there is none), and why.",
+     .details =
+         "The records are what the two systems' APIs answer. Without --base they have never agreed, as when a\n"
+         "referral meets an opportunity for the first time. --rules is needed. Nothing is read or written elsewhere.\n"
+         "\n"
+         "Exit status: 0 when it is shown, 78 when a file cannot be used.\n",
      .options = PREVIEW_OPTIONS,
      .option_count = ARRAY_LENGTH(PREVIEW_OPTIONS)},
 };
