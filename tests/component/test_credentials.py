@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from support.ingest import FIRST_REFRESH_TOKEN, Ingest, notification, value_of
 from support.simulators import PartnerCenter
@@ -127,6 +128,27 @@ def test_a_wrong_key_ends_the_start_and_names_the_account(ingest: Ingest) -> Non
         text = program.transcript(1000)
         assert "credentials.wrong_key" in text and "partner-center" in text
         assert ingest.key not in text
+    assert refused(ingest) == []
+
+
+def test_the_key_is_replaced_with_the_topic_and_a_new_sign_in(ingest: Ingest) -> None:
+    """As docs/operations.md tells it."""
+    with ingest.fetcher() as program:
+        read_one(ingest)
+        assert program.stop() == 0
+    admin = AdminClient({"bootstrap.servers": ingest.topics.bootstrap})
+    name = ingest.topics.name("credentials")
+    admin.delete_topics([name])[name].result(20)
+    wait_until(lambda: "credentials" not in ingest.topics.existing(), 20, "the topic is gone")
+    created = ingest.run("topics", "--create")
+    assert created.returncode == 0 and f"{name}: created" in created.stdout
+    ingest.key = secrets.token_hex(32)
+    ingest.refresh_token = f"person-signed-in-{secrets.token_hex(8)}"
+    ingest.partner_center.admin("POST", "/_sim/tokens/issue", {"value": ingest.refresh_token})
+    for _ in range(2):
+        with ingest.fetcher() as program:
+            read_one(ingest)
+            assert program.stop() == 0
     assert refused(ingest) == []
 
 
