@@ -332,7 +332,14 @@ class Pusher:
                 "fetch.wait.max.ms": 20,
             }
         )
-        producer = Producer({"bootstrap.servers": self._topics.bootstrap, "enable.idempotence": True, "linger.ms": 1})
+        producer = Producer(
+            {
+                "bootstrap.servers": self._topics.bootstrap,
+                "enable.idempotence": True,
+                "linger.ms": 1,
+                "partitioner": "murmur2_random",
+            }
+        )
         consumer.subscribe([self._topics.name("decisions")])
         while not self._stop.is_set():
             for message in consumer.consume(num_messages=200, timeout=0.05):

@@ -110,6 +110,8 @@ class Topics:
                 "bootstrap.servers": self.bootstrap,
                 "enable.idempotence": True,
                 "linger.ms": 0,
+                # As our programs: what they send about a deal must meet what a test has sent about it.
+                "partitioner": "murmur2_random",
                 # How long a topic may stay unknown after its creation before a message to it fails.
                 "topic.metadata.propagation.max.ms": 2000,
             }
