@@ -542,12 +542,13 @@ static void on_page(void *arg, const struct system_page *page)
 
     if (backfill->is_stopped || backfill->state == ENDED)
         return;
-    if (page->result == SYSTEM_RETRY) {
-        repeat(backfill, page->retry_after_ms, &page->error);
-        return;
-    }
     if (page->result != SYSTEM_DONE) {
-        end(backfill, &page->error);
+        err = page->error;
+        (void)error_wrap(&err, backfill->state == LISTING_ROWS ? "Dynamics 365" : "Partner Center");
+        if (page->result == SYSTEM_RETRY)
+            repeat(backfill, page->retry_after_ms, &err);
+        else
+            end(backfill, &err);
         return;
     }
     backfill->retry = (struct retry_state){0};

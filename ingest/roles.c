@@ -113,7 +113,7 @@ static void on_backfill_done(void *arg, const struct error *err)
     struct ingest *ingest = arg;
 
     if (err != NULL) {
-        (void)fprintf(stderr, "tandem-ingest: %s\n", err->message);
+        (void)fprintf(stderr, "tandem-ingest: %s (%s)\n", err->message, err->code);
         program_fail(ingest->program, exit_status_of(err), err);
     } else if (!program_is_draining(ingest->program)) {
         program_drained(ingest->program);

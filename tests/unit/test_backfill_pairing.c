@@ -406,7 +406,7 @@ static void test_random_links_lose_no_record(void **state)
         struct pairing pairing;
         struct error err = ERROR_INIT;
         size_t told[2] = {0}, accounted;
-        char word[8], partner[8];
+        char word[16], partner[16];
         begin(&pairing);
         for (int side = 0; side < 2; side++) {
             for (int i = 0; i < RECORDS; i++) {
