@@ -47,7 +47,7 @@ const struct config_key BACKFILL_KEYS[] = {
     {KEY("per_second", CONFIG_INTEGER, per_second), .default_text = "5", .min = 1, .max = PER_SECOND_MAX,
      .help = "Records told in a second, so that what webhooks tell meanwhile does not wait behind them."},
     {KEY("records_max", CONFIG_INTEGER, records_max), .default_text = "200000", .min = 1, .max = 10000000,
-     .help = "Referrals and rows that take part, together; about 110 bytes of memory each. Beyond, nothing is told."},
+     .help = "Referrals and rows that take part, together; at most 250 bytes of memory each. Beyond, nothing is told."},
     {KEY("page_rows", CONFIG_INTEGER, page_rows), .default_text = "2000", .min = 1, .max = 5000,
      .help = "Rows of Dynamics 365 asked for at once."},
     {KEY("sync_column", CONFIG_TEXT, sync_column), .default_text = "msft_microsoftpartnercenterreferralsync",
