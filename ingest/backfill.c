@@ -1,11 +1,8 @@
 #include "ingest/backfill.h"
 
-#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "common/base/retry.h"
 #include "common/base/text.h"
@@ -14,11 +11,10 @@
 #include "common/kafka/topics.h"
 #include "common/messages/cursor.h"
 #include "common/systems/dynamics365.h"
-#include "common/systems/dynamics365_column_path.h"
 #include "common/systems/partner_center.h"
+#include "ingest/backfill_display.h"
 #include "ingest/backfill_pairing.h"
 #include "ingest/backfill_progress.h"
-#include "ingest/backfill_report.h"
 #include "ingest/telling.h"
 
 #define RECORD_TYPE       "opportunity"
@@ -31,59 +27,8 @@ enum {
     DELAY_MAX_MS = 5 * 60 * 1000,
     ATTEMPTS_MAX = 10,
     PAGES_MAX = 100000, /* of one listing; one that goes round in a circle ends here */
-    SAVE_INTERVAL_MS = 1000,
-    BAR_INTERVAL_MS = 200,
-    LINE_INTERVAL_MS = 5000,
-    LINE_COLUMNS_DEFAULT = 80,
-    LINE_BYTES_MAX = 512,
-    TABLE_BYTES_MAX = 64 * 1024,
-    TABLE_FINDINGS_MAX = 100,
-    PER_SECOND_MAX = 1000
+    SAVE_INTERVAL_MS = 1000
 };
-
-#define KEY(name_, type_, member_) \
-    .name = (name_), .type = (type_), .offset = offsetof(struct backfill_settings, member_)
-const struct config_key BACKFILL_KEYS[] = {
-    {KEY("per_second", CONFIG_INTEGER, per_second), .default_text = "5", .min = 1, .max = PER_SECOND_MAX,
-     .help = "Records told in a second, so that what webhooks tell meanwhile does not wait behind them."},
-    {KEY("records_max", CONFIG_INTEGER, records_max), .default_text = "200000", .min = 1, .max = 10000000,
-     .help = "Referrals and rows that take part, together; at most 250 bytes of memory each. Beyond, nothing is told."},
-    {KEY("page_rows", CONFIG_INTEGER, page_rows), .default_text = "2000", .min = 1, .max = 5000,
-     .help = "Rows of Dynamics 365 asked for at once."},
-    {KEY("sync_column", CONFIG_TEXT, sync_column), .default_text = "msft_microsoftpartnercenterreferralsync",
-     .help = "Column that says that a row is to be synchronised; the rules' identity.sync."},
-};
-const size_t BACKFILL_KEY_COUNT = ARRAY_LENGTH(BACKFILL_KEYS);
-#undef KEY
-
-void backfill_settings_validate(const struct config_section *section, const struct yaml_node *node,
-                                struct diagnostics *diagnostics)
-{
-    const struct backfill_settings *settings = section->target;
-    const struct yaml_node *column = yaml_get(node, "sync_column");
-    const struct position nowhere = {0};
-    struct dynamics_column_path path;
-
-    if (!dynamics_column_path_read(settings->sync_column, &path) || settings->sync_column[path.head_length] != '\0')
-        diagnostics_error(diagnostics, column == NULL ? nowhere : column->position, "%s.sync_column: '%s' is no column",
-                          section->name, settings->sync_column);
-}
-
-const struct option_spec BACKFILL_OPTIONS[] = {
-    {"dry-run", NULL, "only list, count and report; nothing is told"},
-    {"linked-only", NULL, "only deals whose records name each other; what exists on one side only is left alone"},
-    {"again", NULL, "begin at the beginning, whatever was told before"},
-    {"report", "FILE", "write what is ambiguous, a line of JSON for each finding"},
-};
-const size_t BACKFILL_OPTION_COUNT = ARRAY_LENGTH(BACKFILL_OPTIONS);
-
-struct backfill_request backfill_request_read(const struct command_line *line)
-{
-    return (struct backfill_request){.is_dry_run = command_line_option(line, "dry-run") != NULL,
-                                     .linked_only = command_line_option(line, "linked-only") != NULL,
-                                     .begins_again = command_line_option(line, "again") != NULL,
-                                     .report_path = command_line_option(line, "report")};
-}
 
 /*
  *   READING_CURSOR -> LISTING_REFERRALS -> LISTING_ROWS -> LISTING_NEWEST -> SAVING -> TELLING -> SAVING …
@@ -98,8 +43,7 @@ struct backfill {
     struct backfill_request request;
     struct producer *producer;
     struct system *partner_center, *dynamics_365;
-    FILE *out, *progress;
-    bool is_terminal;
+    struct backfill_display display;
     char *instance, *identifier_column, *notifications, *cursors_topic;
     const char *cursor; /* its key */
     struct reader *reader;
@@ -128,8 +72,6 @@ struct backfill {
 };
 
 static void ask(struct backfill *backfill);
-static void tell_batch(struct backfill *backfill);
-static void save(struct backfill *backfill, const char *position);
 
 /* --- For people --------------------------------------------------------------------------------------------------- */
 
@@ -151,39 +93,19 @@ static struct backfill_progress progress_of(const struct backfill *backfill)
     return progress;
 }
 
-static unsigned columns_of(const struct backfill *backfill)
-{
-    struct winsize size = {0};
-
-    if (ioctl(fileno(backfill->progress), TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
-        return LINE_COLUMNS_DEFAULT;
-    return size.ws_col;
-}
-
 static void show(struct backfill *backfill)
 {
     const struct backfill_progress progress = progress_of(backfill);
-    struct text line;
 
-    text_init(&line, LINE_BYTES_MAX);
-    if (backfill_progress_text(&progress, backfill->is_terminal ? columns_of(backfill) : 0, &line) == 0)
-        (void)fprintf(backfill->progress, backfill->is_terminal ? "\r\033[K%s" : "%s\n", text_string(&line));
-    (void)fflush(backfill->progress);
-    text_done(&line);
+    backfill_display_show(&backfill->display, &progress);
 }
 
 /* The line of a phase stays when the next one begins. */
 static void show_last(struct backfill *backfill)
 {
-    show(backfill);
-    if (backfill->is_terminal)
-        (void)fputc('\n', backfill->progress);
-}
+    const struct backfill_progress progress = progress_of(backfill);
 
-static void say(struct backfill *backfill, const char *text)
-{
-    (void)fprintf(backfill->progress, "%s%s\n", backfill->is_terminal ? "\r\033[K" : "", text);
-    (void)fflush(backfill->progress);
+    backfill_display_keep(&backfill->display, &progress);
 }
 
 static void on_tick(void *arg)
@@ -191,67 +113,12 @@ static void on_tick(void *arg)
     struct backfill *backfill = arg;
 
     show(backfill);
-    loop_timer_set(backfill->ticker, backfill->is_terminal ? BAR_INTERVAL_MS : LINE_INTERVAL_MS);
-}
-
-static void begin_showing(struct backfill *backfill)
-{
-    loop_timer_set(backfill->ticker, backfill->is_terminal ? 0 : LINE_INTERVAL_MS);
+    loop_timer_set(backfill->ticker, backfill_display_interval_ms(&backfill->display));
 }
 
 static int print_table(struct backfill *backfill, struct error *err)
 {
-    struct text table;
-    int status = 0;
-
-    text_init(&table, TABLE_BYTES_MAX);
-    if (backfill_report_table(&backfill->pairing, backfill->told_before + backfill->told, TABLE_FINDINGS_MAX, &table) <
-        0)
-        status = error_no_memory(err);
-    else if (fputs(text_string(&table), backfill->out) < 0 || fflush(backfill->out) != 0)
-        status = error_set(err, ERROR_FATAL, "backfill.output", "the table cannot be written: %s", strerror(errno));
-    text_done(&table);
-    return status;
-}
-
-static int write_findings(const struct pairing *pairing, FILE *file)
-{
-    struct text line;
-    int status = 0;
-
-    text_init(&line, BACKFILL_REPORT_LINE_MAX);
-    for (size_t i = 0; i < pairing->finding_count && status == 0; i++) {
-        text_clear(&line);
-        if (backfill_report_line(&pairing->findings[i], &line) < 0 || fputs(text_string(&line), file) < 0)
-            status = -1;
-    }
-    text_done(&line);
-    return status;
-}
-
-/* Whole or not at all: the file of an earlier run stays until the new one is written. */
-static int write_report(const struct backfill *backfill, struct error *err)
-{
-    const char *path = backfill->request.report_path;
-    char *part = path == NULL ? NULL : text_format("%s.part", path);
-    FILE *file = NULL;
-    int status = -1;
-
-    if (path == NULL)
-        return 0;
-    if (part == NULL)
-        return error_no_memory(err);
-    file = fopen(part, "we");
-    if (file != NULL) {
-        status = write_findings(&backfill->pairing, file);
-        if (fclose(file) != 0 || (status == 0 && rename(part, path) != 0))
-            status = -1;
-    }
-    if (status < 0)
-        (void)error_set(err, ERROR_FATAL, "backfill.report", "the report '%s' cannot be written: %s", path,
-                        strerror(errno));
-    free(part);
-    return status;
+    return backfill_display_table(&backfill->display, &backfill->pairing, backfill->told_before + backfill->told, err);
 }
 
 /* --- The end ------------------------------------------------------------------------------------------------------ */
@@ -260,9 +127,7 @@ static void end(struct backfill *backfill, const struct error *err)
 {
     if (backfill->state == ENDED)
         return;
-    if (backfill->is_terminal)
-        (void)fputs("\r\033[K", backfill->progress);
-    (void)fflush(backfill->progress);
+    backfill_display_clear(&backfill->display);
     backfill->state = ENDED;
     loop_timer_stop(backfill->timer);
     loop_timer_stop(backfill->ticker);
@@ -307,7 +172,7 @@ static void repeat(struct backfill *backfill, int64_t retry_after_ms, const stru
     }
     text = text_format("%s; again in %lld s", err->message, (long long)(decision.at_ms - now_ms + 999) / 1000);
     if (text != NULL)
-        say(backfill, text);
+        backfill_display_say(&backfill->display, text);
     free(text);
     loop_timer_set(backfill->timer, decision.at_ms - now_ms);
 }
@@ -474,7 +339,7 @@ static void begin_telling(struct backfill *backfill)
     backfill->told_before = pairing_records_between(pairing, 0, backfill->deal);
     backfill->began_ms = backfill->due_ms = clock_monotonic_ms();
     if (backfill->told_before > 0)
-        say(backfill, "going on where an earlier run has stopped");
+        backfill_display_say(&backfill->display, "going on where an earlier run has stopped");
     save_reached(backfill);
 }
 
@@ -485,7 +350,7 @@ static void decide(struct backfill *backfill)
     struct error err = ERROR_INIT;
 
     if (pairing_decide(&backfill->pairing, backfill->request.linked_only, &err) < 0 ||
-        write_report(backfill, &err) < 0) {
+        backfill_report_write(&backfill->pairing, backfill->request.report_path, &err) < 0) {
         end(backfill, &err);
     } else if (backfill->request.is_dry_run) {
         end(backfill, print_table(backfill, &err) < 0 ? &err : NULL);
@@ -638,12 +503,12 @@ static void on_cursor_known(void *arg, int32_t partition, int64_t next_offset)
     if (backfill->state != READING_CURSOR)
         return;
     if (text_equal(backfill->position, POSITION_FINISHED) && !request->begins_again && !request->is_dry_run) {
-        (void)fprintf(backfill->out, "Already finished at %s; --again begins at the beginning.\n",
+        (void)fprintf(backfill->display.out, "Already finished at %s; --again begins at the beginning.\n",
                       backfill->reached_at);
         end(backfill, NULL);
         return;
     }
-    begin_showing(backfill);
+    loop_timer_set(backfill->ticker, backfill_display_interval_ms(&backfill->display));
     if (begin_listing(backfill, LISTING_REFERRALS, &err) < 0)
         end(backfill, &err);
     else
@@ -682,9 +547,7 @@ int backfill_new(struct loop *loop, const struct backfill_options *options, stru
         .producer = options->producer,
         .partner_center = options->partner_center,
         .dynamics_365 = options->dynamics_365,
-        .out = options->out,
-        .progress = options->progress,
-        .is_terminal = isatty(fileno(options->progress)) == 1,
+        .display = backfill_display_of(options->out, options->progress),
         .instance = text_copy(options->instance),
         .identifier_column = text_copy(options->identifier_column),
         .notifications = kafka_topic_name(options->kafka, TOPIC_NOTIFICATIONS),
