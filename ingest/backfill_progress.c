@@ -45,7 +45,7 @@ static int append_left(struct text *out, int64_t left_ms)
 {
     const int64_t seconds = (left_ms + MS_PER_SECOND - 1) / MS_PER_SECOND;
 
-    if (left_ms < 0)
+    if (left_ms <= 0)
         return 0;
     if (seconds < 2 * SECONDS_PER_MINUTE)
         return text_appendf(out, ", %lld s left", (long long)seconds);

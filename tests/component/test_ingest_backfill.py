@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from support.ingest import Ingest, value_of
+from support.kafka import Broker
 from support.paths import PROGRAMS, ROOT
 from support.schemas import check
 from support.simulators import Dynamics365, PartnerCenter
@@ -272,6 +273,17 @@ def test_interrupted_backfill_keeps_its_place(ingest: Ingest) -> None:
     ingest.backfill["per_second"] = FAST
     backfill(ingest)
     assert told(ingest) == wanted
+
+
+def test_broker_that_is_away_for_a_while_is_waited_for(ingest: Ingest, broker: Broker) -> None:
+    wanted = many(ingest, 6)
+    ingest.backfill["per_second"] = 5
+    with ingest.program("backfill", instance="command") as program:
+        wait_until(lambda: has_told(ingest, 6), DEADLINE, "some of it is told")
+        broker.kill()
+        broker.start()
+        assert program.wait(COMMAND_SECONDS) == 0, program.transcript()
+    assert set(told(ingest)) == set(wanted) and position(ingest) == "finished"
 
 
 def test_interrupted_listing_tells_nothing(ingest: Ingest) -> None:

@@ -53,10 +53,12 @@ static void test_line_has_a_bar_if_there_is_room(void **state)
 {
     const struct backfill_progress progress = {
         .phase = BACKFILL_TELLING, .done = 50, .total = 200, .elapsed_ms = 100000};
+    const struct backfill_progress done = {.phase = BACKFILL_TELLING, .done = 200, .total = 200, .elapsed_ms = 400000};
 
     (void)state;
     assert_string_equal(text_of(&progress, 80), "[#####---------------] 25 %, 50 of 200 records told, 5 min left");
     assert_string_equal(text_of(&progress, 0), "25 %, 50 of 200 records told, 5 min left");
+    assert_string_equal(text_of(&done, 0), "100 %, 200 of 200 records told");
     assert_true(strlen(text_of(&progress, 72)) <= 72);
     assert_true(strlen(text_of(&progress, 400)) <= 110);
 }
