@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 
@@ -17,7 +16,8 @@ def lines(running: Running, referral: str, opportunity: str) -> str:
     ca = folder / "tls/ca.pem"
     center, crm = running.partner_center.url + "/_sim", running.dynamics_365.url + "/_sim"
     curl = f"curl -sS --cacert {ca}"
-    database = shlex.quote(stack.dsn)
+    (folder / "database").write_text(stack.dsn + "\n")
+    psql = f'psql "$(cat {folder}/database)"'
     topics = f"{sys.executable} {ROOT}/tests/support/topics.py {running.broker.bootstrap}"
     ingest = stack.programs[0]
     text = [
@@ -30,8 +30,8 @@ def lines(running: Running, referral: str, opportunity: str) -> str:
             for each in stack.programs
         ),
         "where every deal stands, and the story of one",
-        f"   psql {database} -c 'SELECT deal_key, purpose, direction, status, since FROM tandem.deal_status'",
-        f"   psql {database} -c \"SELECT created_at, phase, purpose, system, result, fields FROM tandem.deal_timeline"
+        f"   {psql} -c 'SELECT deal_key, purpose, direction, status, since FROM tandem.deal_status'",
+        f"   {psql} -c \"SELECT created_at, phase, purpose, system, result, fields FROM tandem.deal_timeline"
         f" WHERE deal_key = '{referral}'\"",
         "what a topic holds: notifications, records, decisions, outcomes, deals, dead-letters",
         f"   {topics} tandem.decisions",
@@ -48,7 +48,7 @@ def lines(running: Running, referral: str, opportunity: str) -> str:
         "the real commands, with this demo's configuration",
         f"   {ingest.command[0]} register show --config {ingest.config}",
         f"everything is below {folder}; more routes are in docs/simulators.md",
-        "   deploy/demo --show   prints this again",
-        "   deploy/demo --stop   ends it all",
+        f"   {ROOT}/deploy/demo --show   prints this again",
+        f"   {ROOT}/deploy/demo --stop   ends it all",
     ]
     return "\n".join(text)
