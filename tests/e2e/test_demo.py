@@ -15,10 +15,10 @@ from support.paths import ROOT
 PLAY_SECONDS = 240
 LINE_SECONDS = 30
 TOLD = [
-    "scenario 3",
     "webhook       Partner Center: referral-created",
     "write         create at Dynamics 365: applied",
     "0 writes; decision none: unchanged",
+    "scenario 3",
     "webhook       Dynamics 365: Create",
     "write         create at Partner Center: applied, HTTP 201",
     "Not sent to Partner Center: Enter an estimated revenue of more than zero. Enter an estimated close date.",
