@@ -49,7 +49,7 @@ def play(running: Running) -> tuple[str, str]:
     latency.play(running, led, row["opportunityid"])
     heading("the co-sell deal of scenario 5, side by side")
     side_by_side(running, opportunity, referral)
-    heading("its audit (PostgreSQL, view tandem.deal_timeline, without intents and echoes)")
+    heading("its audit (PostgreSQL, what was written, from tandem.deal_timeline)")
     psql(running, TIMELINE, [f"crm:{opportunity}", referral])
     heading("the whole audit, counted")
     psql(running, TOTALS)
@@ -65,7 +65,7 @@ def run(on_start: Callable[[Path], None], on_played: Callable[[Running, str, str
     folder.chmod(0o755)
     on_start(folder)
     running = Running(folder)
-    status = 1
+    status, has_failed = 1, False
     try:
         with interruption.raised():
             running.start()
@@ -76,11 +76,15 @@ def run(on_start: Callable[[Path], None], on_played: Callable[[Running, str, str
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     except Exception as error:
+        has_failed = True
         (folder / "failure.txt").write_text(traceback.format_exc())
-        tell(f"\ndeploy/demo: failed: {error or type(error).__name__}\n   logs and the traceback stay in {folder}")
+        tell(f"\ndeploy/demo: failed: {error or type(error).__name__}")
+        for ended in running.ended():
+            tell(f"   {ended}")
+        tell(f"   logs and the traceback stay in {folder}")
     finally:
         end(running)
-    if status == 0 or interruption.noted():
+    if not has_failed:
         shutil.rmtree(folder, ignore_errors=True)
     number = interruption.noted()
     return status if number is None else SIGNAL_STATUS + number

@@ -26,6 +26,7 @@ def new_deals(running: Running) -> dict[str, str]:
         row = rows[kind] = running.wait_linked_row(referral)
         say(f"   {told + ':':52} opportunity {row['opportunityid'][:8]}…, {state_of(row)}; each names the other")
         referrals[kind] = referral
+    running.wait_quiet()
     say("\n   the story of the first one, from its webhook on:")
     first = referrals["microsoft-cosell"]
     story(running, [first], [first, rows["microsoft-cosell"]["opportunityid"]])

@@ -86,6 +86,12 @@ class Running:
     def close(self) -> None:
         self._parts.close()
 
+    def ended(self) -> list[str]:
+        """The programs that should be running and are not."""
+        programs = self.stack.programs if hasattr(self, "stack") else []
+        found = [(each, each.returncode) for each in programs]
+        return [f"{each.config.stem} has ended ({status})" for each, status in found if status is not None]
+
     # what was done so far
 
     def decision_count(self) -> int:
@@ -133,16 +139,14 @@ class Running:
         wait_until(is_quiet, DEADLINE, "nothing is under way any more")
 
     def wait_linked_row(self, referral: str) -> dict[str, Any]:
-        """The opportunity of a deal that began at Partner Center, when each record names the other and the echo of both
-        writes has been recognised."""
+        """The opportunity of a deal that began at Partner Center, when each record names the other."""
 
         def linked() -> dict[str, Any] | None:
             row = self.stack.opportunity_of(referral)
-            if row is None or self.referral(referral).get("externalReferenceId") != row["opportunityid"]:
-                return None
-            return row if sum(each["action"] == "none" for each in self.decisions(referral)) >= 2 else None
+            is_linked = row and self.referral(referral).get("externalReferenceId") == row["opportunityid"]
+            return row if is_linked else None
 
-        return wait_until(linked, DEADLINE, f"the deal {referral} is the same on both sides")
+        return wait_until(linked, DEADLINE, f"the deal {referral} and its opportunity name each other")
 
     def wait_linked_referral(self, opportunity: str) -> str:
         """The referral's id, when the opportunity names it."""

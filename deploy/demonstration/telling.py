@@ -17,11 +17,10 @@ LONGEST_CELL = 54
 PSQL_SECONDS = 30
 
 TIMELINE = """
-    SELECT to_char(created_at, 'HH24:MI:SS.MS') AS committed, phase, coalesce(purpose, reason) AS what, system, result,
-           status AS last_http, duration_ms AS ms,
+    SELECT to_char(created_at, 'HH24:MI:SS.MS') AS committed, purpose, system, result, status AS last_http, duration_ms AS ms,
            (SELECT string_agg(entry ->> 'name', ' ') FROM (SELECT * FROM jsonb_array_elements(fields) LIMIT 3) AS f(entry))
                || CASE WHEN jsonb_array_length(fields) > 3 THEN ' +' || jsonb_array_length(fields) - 3 ELSE '' END AS fields
-    FROM tandem.deal_timeline WHERE deal_key IN ({keys}) AND phase <> 'intent' AND coalesce(reason, '') <> 'echo'
+    FROM tandem.deal_timeline WHERE deal_key IN ({keys}) AND phase = 'outcome'
     ORDER BY created_at"""
 TOTALS = """
     SELECT phase, system, result, count(*) AS rows, count(DISTINCT deal_key) AS deals,

@@ -83,7 +83,7 @@ def test_second_demo_is_not_kept_beside_the_first(demo: Demo) -> None:
     with demo.playing("--keep"):
         demo.wait_for("== starting")
         second = Demo(demo.folder / "second")
-        second._environment["XDG_STATE_HOME"] = demo._environment["XDG_STATE_HOME"]
+        second.environment["XDG_STATE_HOME"] = demo.environment["XDG_STATE_HOME"]
         with second.playing("--keep"):
             assert second.wait() == 1
             assert "deploy/demo --show" in second.output and "deploy/demo --stop" in second.output

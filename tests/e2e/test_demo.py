@@ -19,7 +19,7 @@ TOLD = [
     "write         create at Dynamics 365: applied",
     "0 writes; decision none: unchanged",
     "scenario 3",
-    "webhook       Dynamics 365: Create",
+    "scenario 4",
     "write         create at Partner Center: applied, HTTP 201",
     "Not sent to Partner Center: Enter an estimated revenue of more than zero. Enter an estimated close date.",
     "POST: Microsoft is invited",

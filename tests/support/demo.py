@@ -34,7 +34,7 @@ class Demo:
         for each in (folder, self.files):
             each.chmod(0o755)
         self.output = ""
-        self._environment = {
+        self.environment = {
             **os.environ,
             "TMPDIR": str(self.files),
             "XDG_STATE_HOME": str(folder / "state"),
@@ -46,14 +46,14 @@ class Demo:
     def keeping(self, command: str) -> subprocess.CompletedProcess[str]:
         """may-keep, show or stop."""
         script = [sys.executable, str(ROOT / "deploy/demonstration/keeping.py"), command]
-        return subprocess.run(script, env=self._environment, capture_output=True, text=True, timeout=END_SECONDS)
+        return subprocess.run(script, env=self.environment, capture_output=True, text=True, timeout=END_SECONDS)
 
     @contextmanager
     def playing(self, *options: str) -> Iterator[Demo]:
         """In a process group of its own, as a shell starts it; ended with SIGTERM if the block leaves it running."""
         self._process = subprocess.Popen(
             [*PLAY, *options],
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
