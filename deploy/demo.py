@@ -1,7 +1,7 @@
 """What deploy/demo starts once everything is built: plays deals in both directions, told as they happen.
 
-Exit status 0 when all went as told, 1 when not, and 128 and the signal's number after Ctrl-C, SIGTERM or SIGHUP. Whatever
-the end, everything that was started is stopped.
+Exit status 0 when all went as told, 1 when not, and 128 and the signal's number after Ctrl-C, SIGTERM or SIGHUP.
+Whatever the end, everything that was started is stopped.
 """
 
 from __future__ import annotations

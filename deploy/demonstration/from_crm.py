@@ -90,7 +90,8 @@ def edit(running: Running, opportunity: str, referral: str) -> None:
     heading("scenario 6: an edit in the CRM is one PATCH at Partner Center")
     since = running.partner_center_position()
     clock = Clock()
-    running.dynamics_365.edit_row("opportunities", opportunity, estimatedvalue=91250.5, description="Two depots, not one.")
+    changes = {"estimatedvalue": 91250.5, "description": "Two depots, not one."}
+    running.dynamics_365.edit_row("opportunities", opportunity, **changes)
     clock.say("the seller saves estimated revenue and description")
 
     def patches() -> list[dict[str, Any]]:

@@ -4,9 +4,9 @@
     keeping.py show        how to look around in the kept one
     keeping.py stop        ends it, or what is left of one whose holder was killed
 
-The holder locks a file for as long as it lives and writes into it what it holds. The kernel takes the lock away with the
-process, however that ends; a file that nobody has locked tells only what may have been left behind. Standard library
-only: this runs before anything is set up.
+The holder locks a file for as long as it lives and writes into it what it holds. The kernel takes the lock away with
+the process, however that ends; a file that nobody has locked tells only what may have been left behind. Standard
+library only: this runs before anything is set up.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ def next_entry(simulator: Simulator) -> int:
 def measure(
     running: Running, count: int, source: Simulator, read: str, target: Simulator, edit: Callable[[int], Any]
 ) -> tuple[list[float], list[float]]:
-    """Milliseconds from the first attempt to deliver the webhook to the written answer of the PATCH; and of these without
-    what the simulators took for the reads and the PATCH."""
+    """Milliseconds from the first attempt to deliver the webhook to the answer of the PATCH; and the same without what
+    the simulators took for the reads and the PATCH."""
     whole, ours = [], []
     for number in range(count):
         before, written, seen = running.decision_count(), next_entry(target), next_entry(source)

@@ -37,7 +37,8 @@ def lines(running: Running, referral: str, opportunity: str) -> str:
         f"   {topics} tandem.decisions",
         "Partner Center, as a person in the portal: see a deal, edit it, make one; what came in there",
         f"   {curl} {center}/referrals/{referral}",
-        f"   {curl} -X PATCH {center}/referrals/{referral} -d '{{\"details\": {{\"notes\": \"Written in the portal\"}}}}'",
+        f"   {curl} -X PATCH {center}/referrals/{referral}"
+        " -d '{\"details\": {\"notes\": \"Written in the portal\"}}'",
         f"   {curl} {center}/referrals -d '{{\"kind\": \"microsoft-cosell\"}}'",
         f"   {curl} {center}/journal",
         "Dynamics 365, as a seller: see an opportunity, edit it, make one that is synchronised; what came in there",

@@ -48,7 +48,7 @@ def body_of(entry: dict[str, Any]) -> Any:
 
 
 class Running:
-    """Broker, cluster, simulators, programs; close() stops them in the reverse order of their start, also half started."""
+    """Broker, cluster, simulators, programs; close() stops them in reverse order, also when half are started."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -151,7 +151,9 @@ class Running:
     def wait_linked_referral(self, opportunity: str) -> str:
         """The referral's id, when the opportunity names it."""
         row = wait_until(
-            lambda: (found := self.row(opportunity))[IDENTIFIER] and found, DEADLINE, "the opportunity has its identifier"
+            lambda: (found := self.row(opportunity))[IDENTIFIER] and found,
+            DEADLINE,
+            "the opportunity has its identifier",
         )
         return str(row[IDENTIFIER])
 

@@ -11,15 +11,24 @@ from demonstration.running import Running, say
 
 AUDIT_COLUMN = "msft_microsoftpartnercenterreferralsyncaudit"
 LINK_COLUMN = "msft_microsoftpartnercenterreferrallink"
-STATES = {(0, 1): "Open, In Progress", (0, 2): "Open, On Hold", (1, 3): "Won", (2, 4): "Lost, Canceled", (2, 5): "Lost, Out-Sold"}
+STATES = {
+    (0, 1): "Open, In Progress",
+    (0, 2): "Open, On Hold",
+    (1, 3): "Won",
+    (2, 4): "Lost, Canceled",
+    (2, 5): "Lost, Out-Sold",
+}
 SYSTEMS = {"partner-center": "Partner Center", "dynamics-365": "Dynamics 365"}
 LONGEST_CELL = 54
 PSQL_SECONDS = 30
 
 TIMELINE = """
-    SELECT to_char(created_at, 'HH24:MI:SS.MS') AS committed, purpose, system, result, status AS last_http, duration_ms AS ms,
-           (SELECT string_agg(entry ->> 'name', ' ') FROM (SELECT * FROM jsonb_array_elements(fields) LIMIT 3) AS f(entry))
-               || CASE WHEN jsonb_array_length(fields) > 3 THEN ' +' || jsonb_array_length(fields) - 3 ELSE '' END AS fields
+    SELECT to_char(created_at, 'HH24:MI:SS.MS') AS committed, purpose, system, result, status AS last_http,
+           duration_ms AS ms,
+           (SELECT string_agg(entry ->> 'name', ' ')
+            FROM (SELECT * FROM jsonb_array_elements(fields) LIMIT 3) AS f(entry))
+               || CASE WHEN jsonb_array_length(fields) > 3 THEN ' +' || jsonb_array_length(fields) - 3 ELSE '' END
+               AS fields
     FROM tandem.deal_timeline WHERE deal_key IN ({keys}) AND phase = 'outcome'
     ORDER BY created_at"""
 TOTALS = """
@@ -28,7 +37,7 @@ TOTALS = """
     FROM tandem.audit GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"""
 CONFLICTS = """
     SELECT to_char(created_at, 'HH24:MI:SS.MS') AS committed, field, partner_center, crm, policy, winner
-    FROM tandem.conflicts WHERE deal_key IN ({keys}) ORDER BY created_at"""
+    FROM tandem.conflicts WHERE deal_key IN ({keys}) AND result = 'applied' ORDER BY created_at"""
 
 
 def moment(text: str | None) -> datetime:
@@ -86,7 +95,8 @@ def story(running: Running, keys: list[str], records: list[str]) -> None:
             names = named([each["name"] for each in fields or []])
             lines.append((created, f"decision      {purpose} at {where}{': ' if names else ''}{names}"))
         elif phase == "outcome":
-            lines.append((finished, f"write         {purpose} at {where}: {result}, HTTP {status}, {duration} ms there"))
+            answer = f"{result}, HTTP {status}, {duration} ms there"
+            lines.append((finished, f"write         {purpose} at {where}: {answer}"))
             lines.append((created, "audit         outcome committed"))
     lines.sort(key=lambda each: each[0])
     begin = lines[0][0]

@@ -24,7 +24,10 @@ def demo(run_folder: Path) -> Iterator[Demo]:
     yield Demo(Path(tempfile.mkdtemp(prefix="d", dir=run_folder)))
 
 
-@pytest.mark.parametrize("moment", ["", "Kafka, one node", "PostgreSQL, a", "Dynamics 365 ...", "tandem-pusher ...", "1: new"])
+MOMENTS = ["", "Kafka, one node", "PostgreSQL, a", "Dynamics 365 ...", "tandem-pusher ...", "1: new"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_ctrl_c_stops_everything_and_shows_no_traceback(demo: Demo, moment: str) -> None:
     with demo.playing():
         demo.wait_for(moment)

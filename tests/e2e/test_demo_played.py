@@ -62,11 +62,17 @@ def test_every_line_works_when_pasted(demo: Demo) -> None:
     assert len(commands) > 20
     for command in commands:
         result = subprocess.run(
-            ["bash", "-c", command], cwd="/", capture_output=True, text=True, timeout=LINE_SECONDS, stdin=subprocess.DEVNULL
+            ["bash", "-c", command],
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LINE_SECONDS,
         )
-        assert result.returncode == 0 and result.stdout and not result.stderr, f"{command}\n{result.stdout}{result.stderr}"
+        told = f"{command}\n{result.stdout}{result.stderr}"
+        assert result.returncode == 0 and result.stdout and not result.stderr, told
         if "/_sim/" in command:
-            assert "error" not in json.loads(result.stdout), f"{command}\n{result.stdout}"
+            assert "error" not in json.loads(result.stdout), told
         if command.endswith("/readyz"):
             assert result.stdout == "ready\n"
 

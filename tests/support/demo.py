@@ -20,7 +20,8 @@ from demonstration import keeping  # noqa: E402
 
 END_SECONDS = 120
 # As deploy/demo starts it.
-PLAY = ["env", "--block-signal=INT", "--block-signal=TERM", "--block-signal=HUP", sys.executable, str(ROOT / "deploy/demo.py")]
+BLOCKED = ["--block-signal=INT", "--block-signal=TERM", "--block-signal=HUP"]
+PLAY = ["env", *BLOCKED, sys.executable, str(ROOT / "deploy/demo.py")]
 
 
 class Demo:
@@ -102,4 +103,5 @@ class Demo:
 
     def left(self) -> list[str]:
         """Directories and processes of any demo below our folder."""
-        return [each.name for each in self.files.iterdir()] + [str(pid) for pid in keeping.processes_of(str(self.files))]
+        processes = keeping.processes_of(str(self.files))
+        return [each.name for each in self.files.iterdir()] + [str(pid) for pid in processes]
