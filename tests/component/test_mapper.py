@@ -394,7 +394,8 @@ def test_every_record_counts_exactly_once_through_kills(mapper_topics: Topics, t
     def settled() -> bool:
         states = states_of(mapper_topics)
         return len(states) == deals and all(
-            not state.get("pending") and state["seen_crm"]["values"]["estimatedvalue"] == 10 * versions
+            not state.get("pending")
+            and state.get("seen_crm", {}).get("values", {}).get("estimatedvalue") == 10 * versions
             for state in states.values()
         )
 
