@@ -16,7 +16,7 @@ static const struct breaker_policy POLICY = {.failures_max = 3,
                                              .pauses = {.first_delay_ms = 100, .delay_max_ms = 1000},
                                              .blocked_pauses = {.first_delay_ms = 5000, .delay_max_ms = 60000},
                                              .told_max_ms = 30000};
-enum { MOST = UINT32_MAX }; /* the longest pause jitter allows */
+static const uint32_t MOST = UINT32_MAX; /* the longest pause jitter allows */
 
 static enum system_result note(struct breaker *breaker, enum system_result result, const char *deal, int64_t now_ms)
 {
