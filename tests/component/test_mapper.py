@@ -205,6 +205,7 @@ def send(topics: Topics, topic: str, *messages: Message) -> None:
 # --- What comes out ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.asan
 def test_new_referral_is_created_in_the_crm_and_linked(mapper_topics: Topics, tmp_path: Path) -> None:
     with Mapper(tmp_path, mapper_topics) as mapper:
         mapper.wait_restored()
@@ -235,6 +236,7 @@ def test_new_referral_is_created_in_the_crm_and_linked(mapper_topics: Topics, tm
     assert len({record.partition for record in everything if record.key == referral_id(1).encode()}) == 1
 
 
+@pytest.mark.asan
 def test_echo_of_our_own_write_ends_here(mapper_topics: Topics, tmp_path: Path) -> None:
     with Mapper(tmp_path, mapper_topics) as mapper:
         mapper.wait_restored()
@@ -265,6 +267,7 @@ def test_partner_that_is_named_but_unknown_is_asked_for(mapper_topics: Topics, t
         assert mapper.stop() == 0
 
 
+@pytest.mark.asan
 @bad_input("B73")
 def test_messages_that_cannot_be_processed_are_set_aside_and_the_others_go_on(
     mapper_topics: Topics, tmp_path: Path
@@ -462,6 +465,7 @@ def test_store_that_is_lost_is_read_again(mapper_topics: Topics, tmp_path: Path)
         assert mapper.stop() == 0
 
 
+@pytest.mark.asan
 def test_store_that_is_there_is_not_read_again(mapper_topics: Topics, tmp_path: Path) -> None:
     prepare_deals(mapper_topics, tmp_path)
     with Mapper(tmp_path, mapper_topics) as mapper:
@@ -471,6 +475,7 @@ def test_store_that_is_there_is_not_read_again(mapper_topics: Topics, tmp_path: 
         assert mapper.stop() == 0
 
 
+@pytest.mark.asan
 @pytest.mark.parametrize("damage", ["cut", "overwritten", "no state"])
 def test_store_that_is_damaged_is_dropped_and_read_again(mapper_topics: Topics, tmp_path: Path, damage: str) -> None:
     prepare_deals(mapper_topics, tmp_path)
@@ -550,6 +555,7 @@ def test_two_instances_share_the_partitions_and_one_takes_over(mapper_topics: To
         assert second.stop() == 0
 
 
+@pytest.mark.asan
 @pytest.mark.parametrize("store", ["own store", "same store"])
 def test_second_process_of_a_name_fences_the_first(mapper_topics: Topics, tmp_path: Path, store: str) -> None:
     with Mapper(tmp_path, mapper_topics, "m1") as first:
@@ -588,6 +594,7 @@ def test_message_that_kills_the_process_is_set_aside_at_the_third_start(mapper_t
 # --- Rules and signals ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.asan
 @bad_input("B71")
 def test_rules_are_loaded_anew_and_kept_when_they_are_wrong(mapper_topics: Topics, tmp_path: Path) -> None:
     with Mapper(tmp_path, mapper_topics) as mapper:
@@ -633,6 +640,7 @@ WRONG_RULES = {
 }
 
 
+@pytest.mark.asan
 @pytest.mark.parametrize("name", WRONG_RULES)
 def test_wrong_rules_refuse_the_start(mapper_topics: Topics, tmp_path: Path, name: str) -> None:
     change, message = WRONG_RULES[name]
@@ -666,6 +674,7 @@ def test_term_without_a_broker_ends_in_order(tmp_path: Path, mapper_topics: Topi
     broker.start()
 
 
+@pytest.mark.asan
 def test_term_under_load_loses_and_repeats_nothing(mapper_topics: Topics, tmp_path: Path) -> None:
     messages = [
         reading("partner-center", number, referral(number, version=version), version)

@@ -33,6 +33,8 @@ PEACE = {"drop": 0.0, "duplicate": 0.0, "reorder": 0.0}
 CLOSE = 120
 IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
 
+pytestmark = pytest.mark.asan
+
 
 @dataclass
 class Deal:
