@@ -411,7 +411,8 @@ static bool is_birth_of_referral(const struct deal *deal, const struct outcome *
 int merge_outcome(struct deal *deal, const struct merge_context *context, const struct outcome *outcome,
                   struct merge_effects *ret_effects, struct error *err)
 {
-    const struct decide_cause cause = {.context = context, .at = outcome->finished_at};
+    /* Only told where something else is: that values no longer wait for a person. */
+    const struct decide_cause cause = {.context = context, .at = outcome->finished_at, .quiet_reason = "unchanged"};
     enum side target = text_equal(outcome->target, "crm") ? SIDE_CRM : SIDE_PARTNER_CENTER;
     json_t *pending = deal->pending;
     enum deal_news news;
