@@ -386,7 +386,7 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
     return 0;
 }
 
-/* An outcome is also a reading of the target, whoever's it was. */
+/* An outcome is also a reading of the target, whoever's it was; but not while the deal has no record there. */
 static int see_outcome(struct deal *deal, const struct rules *rules, const struct outcome *outcome, enum side target,
                        enum deal_news *ret_news, struct error *err)
 {
@@ -396,7 +396,7 @@ static int see_outcome(struct deal *deal, const struct rules *rules, const struc
     if (outcome->record_id != NULL && *id == NULL && outcome->result != OUTCOME_REFUSED &&
         text_assign(id, outcome->record_id, err) < 0)
         return -1;
-    if (outcome->documents == NULL)
+    if (outcome->documents == NULL || *id == NULL)
         return 0;
     return deal_see(deal, rules, target, outcome->documents, ret_news, err);
 }

@@ -367,6 +367,21 @@ static void test_new_referral_is_created_then_linked(void **state)
     scene_end(&scene);
 }
 
+/* A creation that is refused has made no record of the deal, whatever record the refusal shows. */
+static void test_record_shown_by_a_refused_creation_is_not_the_deals(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, DEAL_RULES, REFERRAL);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 1, "{'type': 'Shared', 'status': 'Active', 'name': 'a', 'tag': 't'}");
+    assert_int_equal(scene.effects.decision.action, DECISION_CREATE);
+    outcome_arrives(&scene, OUTCOME_REFUSED, false, documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'name': 'a'}"));
+    assert_silent(&scene);
+    assert_null(scene.deal.crm_id);
+    assert_null(deal_document(&scene.deal, SIDE_CRM));
+    scene_end(&scene);
+}
+
 /* What the CRM puts into a new record by itself is no change of a seller's. */
 static void test_values_a_created_record_begins_with_do_not_travel(void **state)
 {
@@ -636,6 +651,7 @@ int main(void)
         cmocka_unit_test(test_two_refused_writes_come_to_rest),
         cmocka_unit_test(test_problem_does_not_stop_the_rest),
         cmocka_unit_test(test_new_referral_is_created_then_linked),
+        cmocka_unit_test(test_record_shown_by_a_refused_creation_is_not_the_deals),
         cmocka_unit_test(test_values_a_created_record_begins_with_do_not_travel),
         cmocka_unit_test(test_referral_that_is_not_selected),
         cmocka_unit_test(test_incomplete_referral_is_not_created),
