@@ -441,11 +441,3 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
         merge_effects_done(ret_effects);
     return status;
 }
-
-void merge_effects_done(struct merge_effects *effects)
-{
-    decision_done(&effects->decision);
-    notification_done(&effects->notification);
-    record_done(&effects->record);
-    *effects = (struct merge_effects){0};
-}

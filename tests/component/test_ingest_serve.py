@@ -345,7 +345,9 @@ def test_connections_are_capped_and_those_inside_served(start: Start, signer: Si
 @bad_input("B21")
 def test_quota_is_told(start: Start, signer: Signer) -> None:
     receiver = start(serve={"requests_per_second": 2})
-    answers = [post(receiver, signer, new_event()) for _ in range(6)]
+    with receiver.connect() as connection:
+        connection.send(b"".join(signed_request(signer, new_event()) for _ in range(6)))
+        answers = [connection.answer() for _ in range(6)]
     refused = [each for each in answers if each.status == 429]
     assert refused and answers[0].status == 202
     assert all(each.headers["retry-after"] == "1" and each.code == "quota" for each in refused)
