@@ -22,7 +22,7 @@ static enum system_result note(struct breaker *breaker, enum system_result resul
 {
     struct system_answer answer = {.result = result, .retry_after_ms = -1};
 
-    return breaker_note(breaker, &answer, true, deal, now_ms, (uint32_t)MOST);
+    return breaker_note(breaker, &answer, true, deal, now_ms, MOST);
 }
 
 /* A few failures in a row open it; after the pause exactly one call goes through, and its success closes it. */
