@@ -35,6 +35,7 @@ def refused(ingest: Ingest) -> list[int]:
     return [entry["status"] for entry in ingest.partner_center.journal(path=TOKEN) if entry["status"] != 200]
 
 
+@pytest.mark.asan
 def test_the_next_start_goes_on_with_the_rotated_token(ingest: Ingest) -> None:
     for _ in range(3):
         with ingest.fetcher() as program:
@@ -102,6 +103,7 @@ def test_killed_after_the_save_even_a_strict_service_lets_us_in(ingest: Ingest) 
     assert refused(ingest) == []
 
 
+@pytest.mark.asan
 def test_a_rotation_by_one_instance_is_taken_over_by_the_other(ingest: Ingest) -> None:
     with ingest.fetcher("one") as one, ingest.fetcher("two") as two:
         for program in (one, two):
@@ -130,6 +132,7 @@ def test_a_wrong_key_ends_the_start_and_names_the_account(ingest: Ingest) -> Non
     assert refused(ingest) == []
 
 
+@pytest.mark.asan
 def test_a_malformed_key_is_told_at_its_place(ingest: Ingest) -> None:
     ingest.key = "not a key"
     result = ingest.run("--role", "fetch", "--check")

@@ -39,6 +39,8 @@ FIELDS = {"value": "deal_value", "notes": "notes", "day": "closing_date", "curre
 MEMBERS = {"value": "dealValue", "notes": "notes", "day": "closingDateTime", "currency": "currency"}
 IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
 
+pytestmark = pytest.mark.asan
+
 
 @dataclass
 class Edit:
