@@ -386,7 +386,7 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
     return 0;
 }
 
-/* An outcome is also a reading of the target, whoever's it was. */
+/* An outcome is also a reading of the target, whoever's it was; but not while the deal has no record there. */
 static int see_outcome(struct deal *deal, const struct rules *rules, const struct outcome *outcome, enum side target,
                        enum deal_news *ret_news, struct error *err)
 {
@@ -396,7 +396,7 @@ static int see_outcome(struct deal *deal, const struct rules *rules, const struc
     if (outcome->record_id != NULL && *id == NULL && outcome->result != OUTCOME_REFUSED &&
         text_assign(id, outcome->record_id, err) < 0)
         return -1;
-    if (outcome->documents == NULL)
+    if (outcome->documents == NULL || *id == NULL)
         return 0;
     return deal_see(deal, rules, target, outcome->documents, ret_news, err);
 }
@@ -411,7 +411,8 @@ static bool is_birth_of_referral(const struct deal *deal, const struct outcome *
 int merge_outcome(struct deal *deal, const struct merge_context *context, const struct outcome *outcome,
                   struct merge_effects *ret_effects, struct error *err)
 {
-    const struct decide_cause cause = {.context = context, .at = outcome->finished_at};
+    /* Only told where something else is: that values no longer wait for a person. */
+    const struct decide_cause cause = {.context = context, .at = outcome->finished_at, .quiet_reason = "unchanged"};
     enum side target = text_equal(outcome->target, "crm") ? SIDE_CRM : SIDE_PARTNER_CENTER;
     json_t *pending = deal->pending;
     enum deal_news news;
@@ -439,12 +440,4 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
     if (status < 0)
         merge_effects_done(ret_effects);
     return status;
-}
-
-void merge_effects_done(struct merge_effects *effects)
-{
-    decision_done(&effects->decision);
-    notification_done(&effects->notification);
-    record_done(&effects->record);
-    *effects = (struct merge_effects){0};
 }

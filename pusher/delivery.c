@@ -93,7 +93,7 @@ static void look_for_gap(struct delivery *delivery)
 
     if (missing == 0)
         return;
-    metric_add(metrics_series(delivery->ports->missing_metric, NULL), missing);
+    metric_add(metrics_series(delivery->ports->missing_metric, (const char *const[]){NULL}), missing);
     log_warning("push.gap", LOG_TEXT("deal_key", decision->deal_key), LOG_TEXT("decision_id", decision->id),
                 LOG_INTEGER("missing", missing), LOG_TEXT("trace_id", delivery->received.trace_id));
 }

@@ -248,7 +248,7 @@ static void set_metrics(struct worker *worker)
                         "Decisions missing between two of a deal, by their numbers. Not 0: the topic has lost some, or "
                         "they were set aside.");
     /* Told from the start: an alarm on a series that is not there does not go off. */
-    metric_add(metrics_series(worker->ports.missing_metric, NULL), 0);
+    metric_add(metrics_series(worker->ports.missing_metric, (const char *const[]){NULL}), 0);
     worker->ports.write_metric = metrics_declare(METRIC_HISTOGRAM, "tandem_pusher_write_seconds", "system",
                                                  "The target's own time for a write that was applied.");
     worker->ports.whole_metric =

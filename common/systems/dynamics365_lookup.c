@@ -7,7 +7,7 @@
 #include "common/base/text.h"
 #include "common/http/client.h"
 #include "common/systems/dynamics365_column_path.h"
-#include "common/systems/dynamics365_record.h"
+#include "common/systems/dynamics365_table.h"
 
 enum {
     ATTRIBUTES_MAX = 20000, /* remembered records; forgotten as a whole when full */

@@ -13,10 +13,6 @@
 #include "common/messages/decision.h"
 #include "common/systems/system.h"
 
-/* "opportunity" -> "opportunities", "opportunityid"; NULL for a table we do not write. */
-const char *dynamics_entity_set(const char *entity);
-const char *dynamics_primary_key(const char *entity);
-
 /* What a failed answer means. */
 struct dynamics_meaning {
     enum system_result result;

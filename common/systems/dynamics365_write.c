@@ -8,6 +8,7 @@
 #include "common/systems/answer.h"
 #include "common/systems/dynamics365_query.h"
 #include "common/systems/dynamics365_read.h"
+#include "common/systems/dynamics365_table.h"
 
 /* -- labels --------------------------------------------------------------------------------------------------------- */
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from support.bad_inputs import bad_input
 from support.ingest import PARTITIONS, Ingest, causes_of, id_of, metrics, notification, readiness, value_of
 from support.ports import free_port
 from support.schemas import check
@@ -234,6 +235,7 @@ def test_an_invisible_related_referral_of_an_unknown_engagement_is_set_aside(ing
     assert uncommitted(ingest.topics) == 0
 
 
+@bad_input("B73")
 @pytest.mark.asan
 def test_what_cannot_be_followed_is_set_aside_byte_for_byte(ingest: Ingest) -> None:
     strange = [
@@ -313,6 +315,22 @@ def test_a_failing_system_is_tried_with_single_reads_and_recovers(ingest: Ingest
         ingest.partner_center.clear_faults()
         ingest.records(until=answered(*messages))
         program.wait_for("fetch.resumed")
+
+
+@bad_input("B76")
+def test_another_record_in_the_answer_is_set_aside_and_told_nobody(ingest: Ingest) -> None:
+    asked, other = (ingest.partner_center.add_referral(kind="partner-led") for _ in range(2))
+    ingest.partner_center.fault("status", "GET", f"{REFERRALS}/{asked['id']}", status=200, body=other)
+    message = notification(asked["id"])
+    ingest.notify(message)
+    with ingest.fetcher() as program:
+        letter = ingest.dead_letters(1)[0]
+        assert program.stop() == 0
+    assert letter.value == message[1].encode()
+    assert letter.headers["err.code"] == b"partner_center.foreign_record"
+    assert other["id"].encode() not in letter.headers["err.message"]
+    assert ingest.records() == []
+    assert uncommitted(ingest.topics) == 0
 
 
 def test_a_refused_read_is_set_aside(ingest: Ingest) -> None:

@@ -24,6 +24,8 @@ NEEDED = [
     "test-created",
 ]
 
+pytestmark = pytest.mark.asan
+
 
 @pytest.fixture
 def ingest(tmp_path: Path, topics: Topics, authority: Authority, partner_center: PartnerCenter) -> Ingest:

@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 
 from support import schemas
+from support.bad_inputs import bad_input
 from support.ingest import metrics, readiness, value_of
 from support.kafka import Broker
 from support.paths import ROOT
@@ -203,6 +204,7 @@ def test_rows_of_nothing_to_do_can_be_left_out(pusher: Pusher) -> None:
     assert pusher.rows(made) == []
 
 
+@bad_input("B73", "B74")
 def test_what_cannot_be_read_is_set_aside_and_the_others_go_on(pusher: Pusher) -> None:
     good = update(opportunity(pusher))
     bad_time = decision(decided_at="yesterday")
@@ -255,6 +257,61 @@ def test_what_others_set_aside_gets_a_row_once(pusher: Pusher) -> None:
         pusher.forget_offsets("dead-letters")
     assert pusher.audit(query) == expected
     assert pusher.audit("SELECT count(*) FROM verify_audit()") == [(0,)]
+
+
+# --- Decisions that come twice, too late or with a gap -----------------------------------------------------------------
+
+
+@bad_input("B74")
+def test_a_decision_that_comes_again_is_written_once(pusher: Pusher) -> None:
+    made = update(opportunity(pusher))
+    with pusher.program() as first:
+        pusher.decide(made, made)
+        pusher.outcomes(2)
+        pusher.decide(made)
+        pusher.outcomes(3)
+        pusher.is_settled()
+        assert first.stop() == 0
+    with pusher.program():
+        pusher.decide(made)
+        outcomes = pusher.outcomes(4)
+        pusher.is_settled()
+    # A repeat expects a version that is over; the mapper knows the decision's outcome already.
+    assert outcomes[0]["result"] == "applied" and {each["result"] for each in outcomes} <= {"applied", "conflict"}
+    answers = [each["status"] for each in patches(pusher, made)]
+    assert len([each for each in answers if each < 300]) == 1
+    assert row_of(pusher, made)["name"] == made["write"]["name"]
+
+
+@bad_input("B74")
+def test_a_gap_in_the_numbers_is_told_and_the_decision_carried_out(pusher: Pusher) -> None:
+    port = free_port()
+    row = opportunity(pusher)
+    first = update(row, deal_key=str(uuid.uuid4()), number=1)
+    with pusher.program(admin_port=port) as program:
+        
+        def missing() -> float:
+            return metrics(port)["tandem_pusher_missing_decisions_total"]
+
+        program.wait_for("program.ready")
+        assert missing() == 0
+        pusher.decide(first)
+        pusher.outcome_of(first)
+        fifth = update(row_of(pusher, first), deal_key=first["deal_key"], number=5)
+        pusher.decide(fifth)
+        assert pusher.outcome_of(fifth)["result"] == "applied"
+        assert missing() == 3
+        (gap,) = program.events("push.gap")
+    assert (gap["deal_key"], gap["decision_id"], gap["missing"]) == (first["deal_key"], fifth["id"], 3)
+
+
+@bad_input("B74")
+def test_a_time_of_the_future_is_a_time_like_any_other(pusher: Pusher) -> None:
+    made = update(opportunity(pusher), decided_at="2999-12-31T23:59:59Z", received_at="2999-12-31T23:59:58Z")
+    with pusher.program():
+        pusher.decide(made)
+        assert pusher.outcome_of(made)["result"] == "applied"
+        pusher.is_settled()
 
 
 # --- What the target answers ------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ TABLES = {
     "ingest/certificates.c": "ingest.signature",
     "ingest/fetch.c": "ingest.fetch",
     "ingest/poll.c": "ingest.poll",
+    "ingest/backfill_settings.c": "ingest.backfill",
     "mapper/worker.c": "mapper",
     "pusher/postgres.c": "postgres",
     "pusher/worker.c": "pusher",
@@ -35,7 +36,7 @@ TABLES = {
 OF_ALL = {"program", "kafka"}
 OF_PROGRAM = {
     "ingest": OF_ALL
-    | {"credentials", "partner_center", "dynamics_365", "ingest.serve", "ingest.signature", "ingest.fetch", "ingest.poll"},
+    | {"credentials", "partner_center", "dynamics_365", "ingest.serve", "ingest.signature", "ingest.fetch", "ingest.poll", "ingest.backfill"},
     "mapper": OF_ALL | {"mapper"},
     "pusher": OF_ALL | {"credentials", "partner_center", "dynamics_365", "postgres", "pusher"},
 }

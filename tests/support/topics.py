@@ -18,6 +18,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Pro
 from confluent_kafka.admin import AdminClient, NewTopic
 
 REQUEST_SECONDS = 20
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # as in the topics that `tandem-ingest topics --create` makes
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Topics:
                 "linger.ms": 0,
                 # As our programs: what they send about a deal must meet what a test has sent about it.
                 "partitioner": "murmur2_random",
+                "message.max.bytes": MESSAGE_BYTES_MAX,
                 # How long a topic may stay unknown after its creation before a message to it fails.
                 "topic.metadata.propagation.max.ms": 2000,
             }

@@ -239,6 +239,30 @@ static void test_conflicts_go_with_the_write_that_settles_them(void **state)
     scene_end(&scene);
 }
 
+/* Values that waited for a person and meet in an outcome are told, with a reason, though nothing follows. */
+static void test_parked_values_that_meet_in_an_outcome_are_told(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2,
+                    "{" LINKED_REFERRAL ", 'city': 'A', 'details': {'notes': 'n'}, 'memo': 'p'}");
+    reading_arrives(&scene, SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n', 'memo': 'c'}");
+    outcome_arrives(&scene, OUTCOME_CONFLICT, false,
+                    documents_of(SIDE_CRM, 3, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n', 'memo': 'c'}"));
+    assert_none(&scene, "manual");
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 4,
+                    "{" LINKED_REFERRAL ", 'city': 'A', 'details': {'notes': 'x'}, 'memo': 'p'}");
+    assert_writes(&scene, "crm", "{'notes': 'x'}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true,
+                    documents_of(SIDE_CRM, 5, "{" LINKED_ROW ", 'city': 'A', 'notes': 'x', 'memo': 'p'}"));
+    assert_none(&scene, "unchanged");
+    assert_true(scene.effects.decision.is_notable);
+    assert_json_is(json_incref(scene.effects.decision.conflicts),
+                   "[{'name': 'memo', 'partner_center': 'p', 'crm': 'p', 'policy': 'manual', 'winner': 'both'}]");
+    scene_end(&scene);
+}
+
 /* An outcome of a decision that is not under way is a reading, no more. */
 static void test_late_outcome_is_a_reading(void **state)
 {
@@ -340,6 +364,21 @@ static void test_new_referral_is_created_then_linked(void **state)
                     documents_of(SIDE_PARTNER_CENTER, 2, "{" LINKED_REFERRAL ", 'name': 'a', 'tag': 't'}"));
     assert_silent(&scene);
     assert_null(scene.deal.pending);
+    scene_end(&scene);
+}
+
+/* A creation that is refused has made no record of the deal, whatever record the refusal shows. */
+static void test_record_shown_by_a_refused_creation_is_not_the_deals(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, DEAL_RULES, REFERRAL);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 1, "{'type': 'Shared', 'status': 'Active', 'name': 'a', 'tag': 't'}");
+    assert_int_equal(scene.effects.decision.action, DECISION_CREATE);
+    outcome_arrives(&scene, OUTCOME_REFUSED, false, documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'name': 'a'}"));
+    assert_silent(&scene);
+    assert_null(scene.deal.crm_id);
+    assert_null(deal_document(&scene.deal, SIDE_CRM));
     scene_end(&scene);
 }
 
@@ -606,11 +645,13 @@ int main(void)
         cmocka_unit_test(test_one_side_after_the_other),
         cmocka_unit_test(test_former_audit_text_is_kept),
         cmocka_unit_test(test_conflicts_go_with_the_write_that_settles_them),
+        cmocka_unit_test(test_parked_values_that_meet_in_an_outcome_are_told),
         cmocka_unit_test(test_late_outcome_is_a_reading),
         cmocka_unit_test(test_refused_write_is_not_repeated),
         cmocka_unit_test(test_two_refused_writes_come_to_rest),
         cmocka_unit_test(test_problem_does_not_stop_the_rest),
         cmocka_unit_test(test_new_referral_is_created_then_linked),
+        cmocka_unit_test(test_record_shown_by_a_refused_creation_is_not_the_deals),
         cmocka_unit_test(test_values_a_created_record_begins_with_do_not_travel),
         cmocka_unit_test(test_referral_that_is_not_selected),
         cmocka_unit_test(test_incomplete_referral_is_not_created),
