@@ -269,7 +269,7 @@ def test_another_version_is_a_conflict_with_the_fresh_record(pusher: Pusher) -> 
         outcome = pusher.outcome_of(made)
         pusher.is_settled()
     schemas.check("outcome", outcome)
-    assert (outcome["result"], outcome["status"]) == ("conflict", 200)
+    assert (outcome["result"], outcome["status"]) == ("conflict", 412)
     assert outcome["documents"][0]["body"]["name"] == "The seller's"
     assert row_of(pusher, made)["name"] == "The seller's"
     assert pusher.rows(made)[-1] == ("outcome", 1, "conflict")
@@ -327,7 +327,12 @@ def test_a_refused_write_is_told_set_aside_and_audited(pusher: Pusher) -> None:
     assert letter.headers["err.code"].decode() == outcome["error_code"]
     assert letter.headers["err.stage"] == b"pusher"
     assert pusher.rows(made, "phase, result, error_code")[-1] == ("outcome", "refused", outcome["error_code"])
-    assert len(pusher.audit("SELECT * FROM failures_today")) == 1
+    # What the refused write was told, not the reading after it; the service's own code, not its message.
+    status, message = pusher.rows(made, "status, error_message")[-1]
+    assert status == outcome["status"] == 400
+    assert "0x80048d19" in message and "nosuchcolumn" not in message
+    assert letter.headers["err.message"].decode() == message
+    assert len(pusher.audit("SELECT * FROM recent_failures")) == 1
 
 
 UNEXPECTED = {"error": {"code": "0x80040216", "message": "An unexpected error occurred."}}
