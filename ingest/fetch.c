@@ -36,8 +36,9 @@ const struct config_key FETCH_KEYS[] = {
     {KEY("probe_interval", CONFIG_DURATION, probe_interval_ms), .default_text = "30s", .min = 100, .max = 3600000,
      .help = "How often a system is tried that does not let us in (sign-in, licence, permission)."},
     {KEY("unexplained_before_refusal", CONFIG_INTEGER, unexplained_max), .default_text = "10", .min = 0, .max = 100000,
-     .help = "Failures of one record's read for which the system tells no reason (Dynamics 365: 0x80040216) after which "
-             "its notifications are set aside; 0: never. How many pass by themselves is unconfirmed."},
+     .help =
+         "Failures of one record's read for which the system tells no reason (Dynamics 365: 0x80040216) after which "
+         "its notifications are set aside; 0: never. How many pass by themselves is unconfirmed."},
 };
 const size_t FETCH_KEY_COUNT = ARRAY_LENGTH(FETCH_KEYS);
 #undef KEY

@@ -408,6 +408,24 @@ static bool is_birth_of_referral(const struct deal *deal, const struct outcome *
            text_starts_with(deal->key, DEAL_KEY_PREFIX_CRM);
 }
 
+/* A decision that was refused, then driven again by a person, and taken: the refusal holds no longer. Returns whether it
+ * was one. */
+static bool forget_refusal(struct deal *deal, const struct outcome *outcome)
+{
+    const char *key;
+    json_t *refusal;
+
+    if (outcome->result != OUTCOME_APPLIED)
+        return false;
+    json_object_foreach (deal->refused, key, refusal) {
+        if (!text_equal(json_text_of(refusal, "decision"), outcome->decision_id))
+            continue;
+        (void)json_object_del(deal->refused, key);
+        return true;
+    }
+    return false;
+}
+
 int merge_outcome(struct deal *deal, const struct merge_context *context, const struct outcome *outcome,
                   struct merge_effects *ret_effects, struct error *err)
 {
@@ -435,6 +453,11 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
         /* Applied, but not seen: to go on now would be to write the same once more. */
         if (status == 0 && (outcome->result != OUTCOME_APPLIED || outcome->documents != NULL))
             status = advance_deal(deal, &cause, ret_effects, err);
+    } else if (status == 0 && forget_refusal(deal, outcome)) {
+        /* Both sides are seen as they stand; what agrees is settled, and the deal goes on where it stopped. */
+        status = is_birth_of_referral(deal, outcome, target)
+                     ? hand_over(deal, &cause, outcome->record_id, ret_effects, err)
+                     : advance_deal(deal, &cause, ret_effects, err);
     }
     if (status < 0)
         merge_effects_done(ret_effects);

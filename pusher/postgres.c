@@ -1,9 +1,13 @@
 #include "pusher/postgres.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "common/runtime/loop.h"
 
 enum { IDLE_IN_TRANSACTION_MS = 60000, SCHEMA_LENGTH_MAX = 40 };
 
@@ -156,8 +160,8 @@ static int judge_state(struct error *err, const char *state, const struct postgr
         return error_set(err, ERROR_CONFIG, "postgres.permission",
                          "connect: login '%s' may not connect to database '%s' (SQLSTATE %s)", settings->user,
                          settings->database, state);
-    return error_set(err, ERROR_TRANSIENT, "postgres.unavailable", "connect: PostgreSQL takes no connection: SQLSTATE %s",
-                     state);
+    return error_set(err, ERROR_TRANSIENT, "postgres.unavailable",
+                     "connect: PostgreSQL takes no connection: SQLSTATE %s", state);
 }
 
 int postgres_judge_refusal(struct error *err, const char *message, bool needs_password,
@@ -184,6 +188,45 @@ int postgres_connect_error(struct error *err, const PGconn *connection, const st
 {
     return postgres_judge_refusal(err, connection == NULL ? "" : PQerrorMessage(connection),
                                   connection != NULL && PQconnectionNeedsPassword(connection) == 1, settings);
+}
+
+/* Whether the connection is made before `end_ms` (monotonic). */
+static bool wait_for_connection(PGconn *connection, int64_t end_ms)
+{
+    PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+
+    while (next == PGRES_POLLING_READING || next == PGRES_POLLING_WRITING) {
+        struct pollfd watched = {.fd = PQsocket(connection),
+                                 .events = (short)(next == PGRES_POLLING_READING ? POLLIN : POLLOUT)};
+        const int64_t left_ms = end_ms - clock_monotonic_ms();
+
+        if (left_ms <= 0 || (poll(&watched, 1, (int)left_ms) < 0 && errno != EINTR))
+            return false;
+        if (watched.revents != 0)
+            next = PQconnectPoll(connection);
+    }
+    return next == PGRES_POLLING_OK;
+}
+
+int postgres_connect(const struct postgres_settings *settings, PGconn **ret_connection, struct error *err)
+{
+    struct postgres_parameters parameters;
+    PGconn *connection;
+
+    postgres_parameters_init(&parameters, settings);
+    connection = PQconnectStartParams(parameters.keywords, parameters.values, 0);
+    if (connection == NULL)
+        return error_no_memory(err);
+    postgres_connect_prepare(connection);
+    if (PQstatus(connection) == CONNECTION_BAD ||
+        !wait_for_connection(connection, clock_monotonic_ms() + settings->connect_timeout_ms)) {
+        (void)postgres_connect_error(err, connection, settings);
+        PQfinish(connection);
+        return -1;
+    }
+    (void)PQsetNoticeProcessor(connection, postgres_ignore_notice, NULL);
+    *ret_connection = connection;
+    return 0;
 }
 
 /* SQLSTATEs (PostgreSQL, appendix A): undefined schema, table, function, column or role. */

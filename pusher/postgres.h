@@ -1,6 +1,6 @@
 /* Settings of the PostgreSQL connection, how libpq is told them, and what its errors mean.
  *
- * Makes no connection itself (audit.h, migrate.h). libpq's messages are never passed on: their DETAIL shows rows, and
+ * Makes no connection that lasts (audit.h, migrate.h). libpq's messages are never passed on: their DETAIL shows rows, and
  * some show the connection string; what is kept is the SQLSTATE and the constraint's name. Any thread. */
 #ifndef TANDEM_PUSHER_POSTGRES_H
 #define TANDEM_PUSHER_POSTGRES_H
@@ -56,6 +56,9 @@ void postgres_connect_prepare(PGconn *connection);
  * "postgres.login", "postgres.no_database", "postgres.permission", "postgres.tls". Else as postgres_connection_error().
  * Names host, port, login and database as configured. Returns -1. */
 int postgres_connect_error(struct error *err, const PGconn *connection, const struct postgres_settings *settings);
+/* Connects and waits for it, at most settings->connect_timeout_ms. For commands: blocks. */
+int postgres_connect(const struct postgres_settings *settings, PGconn **ret_connection, struct error *err)
+    TANDEM_MUST_CHECK;
 /* Pure, what it does with libpq's message, of a connection that was prepared. */
 int postgres_judge_refusal(struct error *err, const char *message, bool needs_password,
                            const struct postgres_settings *settings);

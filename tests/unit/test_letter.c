@@ -61,7 +61,8 @@ static void test_row_of_a_validation_event_is_no_failure(void **state)
 {
     static const char code[] = DEAD_LETTER_CODE_TEST;
     struct dead_letter room;
-    struct kafka_message message = set_aside(&room, "fetch", "partner-center/6f1c9a52-0b7e-4f3e-9a34-2d1f5f0c7a11", "x");
+    struct kafka_message message =
+        set_aside(&room, "fetch", "partner-center/6f1c9a52-0b7e-4f3e-9a34-2d1f5f0c7a11", "x");
 
     (void)state;
     for (size_t i = 0; i < message.header_count; i++)
