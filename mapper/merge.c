@@ -408,22 +408,23 @@ static bool is_birth_of_referral(const struct deal *deal, const struct outcome *
            text_starts_with(deal->key, DEAL_KEY_PREFIX_CRM);
 }
 
-/* A decision that was refused, then driven again by a person, and taken: the refusal holds no longer. Returns whether it
- * was one. */
-static bool forget_refusal(struct deal *deal, const struct outcome *outcome)
+/* A decision that was refused, then driven again by a person, and taken: what was kept of it, for which the caller has
+ * the reference; NULL: it is none such. */
+static json_t *take_refusal(struct deal *deal, const struct outcome *outcome)
 {
     const char *key;
     json_t *refusal;
 
     if (outcome->result != OUTCOME_APPLIED)
-        return false;
+        return NULL;
     json_object_foreach (deal->refused, key, refusal) {
         if (!text_equal(json_text_of(refusal, "decision"), outcome->decision_id))
             continue;
+        (void)json_incref(refusal);
         (void)json_object_del(deal->refused, key);
-        return true;
+        return refusal;
     }
-    return false;
+    return NULL;
 }
 
 int merge_outcome(struct deal *deal, const struct merge_context *context, const struct outcome *outcome,
@@ -431,7 +432,7 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
 {
     const struct decide_cause cause = {.context = context, .at = outcome->finished_at};
     enum side target = text_equal(outcome->target, "crm") ? SIDE_CRM : SIDE_PARTNER_CENTER;
-    json_t *pending = deal->pending;
+    json_t *pending = NULL; /* what the outcome is of, if that is known */
     enum deal_news news;
     int status;
 
@@ -439,8 +440,13 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
     if (deal->alias != NULL)
         return 0; /* late outcomes of the old key end here */
     status = see_outcome(deal, context->rules, outcome, target, &news, err);
-    if (status == 0 && text_equal(json_text_of(pending, "id"), outcome->decision_id)) {
+    if (status == 0 && text_equal(json_text_of(deal->pending, "id"), outcome->decision_id)) {
+        pending = deal->pending;
         deal->pending = NULL;
+    } else if (status == 0) {
+        pending = take_refusal(deal, outcome);
+    }
+    if (status == 0 && pending != NULL) {
         status = take_result(deal, &cause, outcome, pending, target, news, ret_effects, err);
         json_decref(pending);
         if (status == 0 && is_birth_of_referral(deal, outcome, target)) {
@@ -453,11 +459,6 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
         /* Applied, but not seen: to go on now would be to write the same once more. */
         if (status == 0 && (outcome->result != OUTCOME_APPLIED || outcome->documents != NULL))
             status = advance_deal(deal, &cause, ret_effects, err);
-    } else if (status == 0 && forget_refusal(deal, outcome)) {
-        /* Both sides are seen as they stand; what agrees is settled, and the deal goes on where it stopped. */
-        status = is_birth_of_referral(deal, outcome, target)
-                     ? hand_over(deal, &cause, outcome->record_id, ret_effects, err)
-                     : advance_deal(deal, &cause, ret_effects, err);
     }
     if (status < 0)
         merge_effects_done(ret_effects);

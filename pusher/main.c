@@ -331,7 +331,6 @@ static bool is_chosen(const struct command_line *line, const struct set_aside_se
 static int run_letters(const struct app *app, const struct command_line *line)
 {
     struct redrive_request request = {.drives = text_equal(line->command->name, "redrive"),
-                                      .with_value = command_line_option(line, "with-value") != NULL,
                                       .instance = app->program_settings.instance};
     struct error err = ERROR_INIT;
     size_t failures = 0;
@@ -346,7 +345,10 @@ static int run_letters(const struct app *app, const struct command_line *line)
             (void)fprintf(stderr, PROGRAM ": say which letters: 0/17, --deal, --code, --stage, --since, or --all\n");
             return EXIT_USAGE;
         }
+    } else {
+        request.with_value = command_line_option(line, "with-value") != NULL;
     }
+    log_setup(PROGRAM, LOG_LEVEL_WARNING);
     if (redrive_run(&app->kafka_settings, &app->postgres_settings, &request, stdout, &failures, &err) < 0) {
         (void)fflush(stdout);
         (void)fprintf(stderr, PROGRAM ": %s\n", err.message);

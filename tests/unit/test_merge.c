@@ -283,6 +283,38 @@ static void test_refused_write_is_not_repeated(void **state)
     scene_end(&scene);
 }
 
+/* A refused write that a person has driven again, and that is taken, counts like any other: its image is the base, the
+ * refusal is forgotten, and what waited goes on. */
+static void test_refused_write_that_is_taken_later_counts(void **state)
+{
+    struct scene scene;
+    struct error err = ERROR_INIT;
+
+    (void)state;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2, "{" LINKED_REFERRAL ", 'city': 'B ', 'details': {'notes': 'n'}}");
+    outcome_arrives(&scene, OUTCOME_REFUSED, false,
+                    documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}"));
+    struct outcome outcome = {.decision_id = text_copy(REFERRAL "#1"),
+                              .deal_key = text_copy(REFERRAL),
+                              .result = OUTCOME_APPLIED,
+                              .is_certain = true,
+                              .target = text_copy("crm"),
+                              .finished_at = text_copy("2026-01-01T00:02:00Z"),
+                              .documents = documents_of(SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'b', 'notes': 'n'}")};
+    const struct merge_context context = {.rules = scene.rules, .topic = "outcomes"};
+    merge_effects_done(&scene.effects);
+    assert_int_equal(merge_outcome(&scene.deal, &context, &outcome, &scene.effects, &err), 0);
+    outcome_done(&outcome);
+    assert_silent(&scene);
+    assert_int_equal(json_object_size(scene.deal.refused), 0);
+    assert_string_equal(json_text_of(deal_base(&scene.deal, SIDE_CRM), "city"), "b");
+    assert_string_equal(json_text_of(deal_base(&scene.deal, SIDE_PARTNER_CENTER), "city"), "B ");
+    reading_arrives(&scene, SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'b', 'notes': 'n'}");
+    assert_none(&scene, "echo");
+    scene_end(&scene);
+}
+
 /* Two writes that are both refused do not take turns for ever. */
 static void test_two_refused_writes_come_to_rest(void **state)
 {
@@ -608,6 +640,7 @@ int main(void)
         cmocka_unit_test(test_conflicts_go_with_the_write_that_settles_them),
         cmocka_unit_test(test_late_outcome_is_a_reading),
         cmocka_unit_test(test_refused_write_is_not_repeated),
+        cmocka_unit_test(test_refused_write_that_is_taken_later_counts),
         cmocka_unit_test(test_two_refused_writes_come_to_rest),
         cmocka_unit_test(test_problem_does_not_stop_the_rest),
         cmocka_unit_test(test_new_referral_is_created_then_linked),

@@ -1,0 +1,115 @@
+"""A record that cannot be written: letter, mending, driven again, written once; and the audit tells the story."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.deals import DEADLINE, Deals
+from support.waiting import wait_until
+
+REFUSED = {"error": {"code": "0x80044331", "message": "too long"}}
+
+
+def value_of(deals: Deals, referral: str) -> float:
+    row = deals.opportunity(referral)
+    assert row is not None
+    return float(row["estimatedvalue"])
+
+
+def refused(deals: Deals, referral: str) -> list[dict[str, Any]]:
+    return [each for each in deals.stack.timeline(referral) if each["result"] == "refused"]
+
+
+def redrive(deals: Deals, referral: str) -> str:
+    return deals.stack.command("pusher", "redrive", "--deal", referral)
+
+
+def test_a_write_the_crm_refused_is_written_once_when_it_is_driven_again(deals: Deals) -> None:
+    referral = deals.new("private")
+    row = deals.opportunity(referral)
+    assert row is not None
+    deals.dynamics_365.fault("status", "PATCH", row["opportunityid"], None, status=400, body=REFUSED)
+    deals.partner_center.edit_referral(referral, details={"dealValue": 5})
+    wait_until(lambda: refused(deals, referral), DEADLINE, "the write is refused")
+    deals.wait_quiet(referral)
+    # The other side refuses nothing: a later decision of the deal is carried out meanwhile.
+    deals.dynamics_365.edit_row("opportunities", row["opportunityid"], description="The seller's words")
+    shown = deals.stack.command("pusher", "letters", "--deal", referral)
+    assert "dynamics_365.too_long" in shown and "0x80044331" in shown and referral in shown
+
+    deals.dynamics_365.clear_faults()
+    deals.wait_quiet(referral)
+    position = deals.position()
+    assert redrive(deals, referral).endswith("1 letter driven again\n")
+    # The seller's edit has made another version: the letter overwrites nothing, and the merge writes what is missing.
+    wait_until(lambda: [each["phase"] for each in deals.stack.timeline(referral)].count("redriven") == 1, DEADLINE, "it is noted")
+    deals.wait_quiet(referral)
+    row = deals.opportunity(referral)
+    assert row is not None and row["description"] == "The seller's words"
+    assert len([each for each in deals.dynamics_365.journal(position, "PATCH") if each["status"] in (200, 204)]) <= 1
+    assert deals.stack.audit("SELECT * FROM verify_audit()") == []
+
+
+def test_mended_and_driven_again_the_write_is_done_exactly_once(deals: Deals) -> None:
+    referral = deals.new("private")
+    row = deals.opportunity(referral)
+    assert row is not None
+    deals.dynamics_365.fault("status", "PATCH", row["opportunityid"], None, status=400, body=REFUSED)
+    deals.partner_center.edit_referral(referral, details={"dealValue": 7})
+    wait_until(lambda: refused(deals, referral), DEADLINE, "the write is refused")
+    deals.wait_quiet(referral)
+    deals.dynamics_365.clear_faults()
+    position = deals.position()
+    assert redrive(deals, referral).endswith("1 letter driven again\n")
+    wait_until(lambda: value_of(deals, referral) == 7, DEADLINE, "the value has arrived")
+    deals.wait_quiet(referral)
+    assert redrive(deals, referral).startswith("0 letters driven again\n1 passed over")
+    assert len(deals.patches_since(position, referral)) == 1
+    story = [(each["phase"], each["result"]) for each in deals.stack.timeline(referral)]
+    begin = story.index(("outcome", "refused")) - 1
+    told = [each for each in story[begin:] if each[0] != "none"]
+    assert told == [("intent", None), ("outcome", "refused"), ("redriven", None), ("intent", None), ("outcome", "applied")]
+    ((status, message),) = deals.stack.audit(
+        "SELECT status, error_message FROM dead_letters WHERE deal_key = %s AND redriven_times = 1", referral
+    )
+    assert status == 400 and "0x80044331" in message
+    # The deal goes on as if nothing had been: one edit, one write, and nothing travels back.
+    position = deals.position()
+    deals.partner_center.edit_referral(referral, details={"dealValue": 8})
+    wait_until(lambda: value_of(deals, referral) == 8, DEADLINE, "the next value has arrived")
+    deals.wait_quiet(referral)
+    assert len(deals.patches_since(position, referral)) == 1
+    assert float(deals.referral(referral)["details"]["dealValue"]) == 8
+
+
+def test_a_write_partner_center_refused_is_written_although_the_seller_was_told_since(deals: Deals) -> None:
+    referral = deals.new("private")
+    row = deals.opportunity(referral)
+    assert row is not None
+    deals.partner_center.fault(
+        "status", "PATCH", referral, None, status=400, body={"error": {"code": "invalidRequest", "message": "no"}}
+    )
+    deals.dynamics_365.edit_row("opportunities", row["opportunityid"], description="Words for Partner Center")
+    wait_until(lambda: refused(deals, referral), DEADLINE, "the write is refused")
+    wait_until(
+        lambda: any(each["purpose"] == "explain" and each["result"] == "applied" for each in deals.stack.timeline(referral)),
+        DEADLINE,
+        "the seller is told",
+    )
+    deals.wait_quiet(referral)
+    deals.partner_center.clear_faults()
+    assert redrive(deals, referral).endswith("1 letter driven again\n")
+    wait_until(
+        lambda: deals.referral(referral)["details"]["notes"] == "Words for Partner Center", DEADLINE, "it is written"
+    )
+    deals.wait_quiet(referral)
+    assert deals.stack.timeline(referral)[-1]["result"] in ("applied", None)
+
+
+def test_what_ingest_set_aside_and_a_validation_event_reach_the_audit(deals: Deals) -> None:
+    ingest = deals.stack.programs[0]
+    told = deals.stack.command("ingest", "register", "test", config=ingest.config)
+    assert told
+    query = "SELECT count(*) FROM audit WHERE phase = 'none' AND reason = 'test_event'"
+    wait_until(lambda: deals.stack.audit(query) == [(1,)], DEADLINE, "the validation event is in the audit")
+    assert deals.stack.audit("SELECT * FROM recent_failures WHERE error_code = 'test_event'") == []
