@@ -408,8 +408,9 @@ static bool is_birth_of_referral(const struct deal *deal, const struct outcome *
            text_starts_with(deal->key, DEAL_KEY_PREFIX_CRM);
 }
 
-/* A decision that was refused, then driven again by a person, and taken: what was kept of it, for which the caller has
- * the reference; NULL: it is none such. */
+/* A decision that was refused and then driven again by a person: what was kept of it, for which the caller has the
+ * reference; NULL: it is none such, or has come to nothing once more. Met by another version it may be decided on anew,
+ * since the cause of the refusal was mended. */
 static json_t *take_refusal(struct deal *deal, const struct outcome *outcome)
 {
     const char *key;

@@ -199,7 +199,7 @@ def test_a_refused_write_is_driven_again_once_and_the_audit_tells_it(pusher: Pus
         pusher.is_settled()
     assert row_of(pusher, made)["name"] == made["write"]["name"]
     assert [each["status"] for each in patches(pusher, made)] == [400, 200]
-    first, second = pusher.topics.read("decisions")
+    first, second = sorted(pusher.topics.read("decisions"), key=lambda each: "redrive.letter" in each.headers)
     assert (first.key, first.value) == (second.key, second.value)
     assert second.headers["redrive.letter"].decode() == pusher.topics.name("dead-letters") + "/0/0"
     assert second.headers["traceparent"] == first.headers["traceparent"]
@@ -296,7 +296,8 @@ def test_the_oldest_are_driven_first_and_the_next_call_goes_on(pusher: Pusher) -
     assert told(pusher, "redrive", "--all", "--limit", "2").endswith(
         "2 letters driven again\n3 more are meant: run the command again for them\n"
     )
-    assert told(pusher, "redrive", "--all", "--limit", "3").endswith("3 letters driven again\n2 passed over: driven again before (--again drives them once more)\n")
+    rest = told(pusher, "redrive", "--all", "--limit", "3")
+    assert rest.endswith("3 letters driven again\n2 passed over: driven again before (--again drives them once more)\n")
     assert [each.value for each in pusher.topics.read("records")] == [b"0", b"1", b"2", b"3", b"4"]
 
 
