@@ -416,7 +416,7 @@ static json_t *take_refusal(struct deal *deal, const struct outcome *outcome)
     const char *key;
     json_t *refusal;
 
-    if (outcome->result != OUTCOME_APPLIED)
+    if (outcome->result == OUTCOME_REFUSED || outcome->result == OUTCOME_GONE)
         return NULL;
     json_object_foreach (deal->refused, key, refusal) {
         if (!text_equal(json_text_of(refusal, "decision"), outcome->decision_id))

@@ -205,7 +205,10 @@ def test_a_refused_write_is_driven_again_once_and_the_audit_tells_it(pusher: Pus
     assert second.headers["traceparent"] == first.headers["traceparent"]
     assert not [name for name in second.headers if name.startswith("err.")]
     story = pusher.audit("SELECT phase, result FROM deal_timeline WHERE deal_key = %s", made["deal_key"])
-    assert story == [("intent", None), ("outcome", "refused"), ("redriven", None), ("intent", None), ("outcome", "applied")]
+    # The row is written once the broker has the message: the pusher may have begun by then.
+    assert story.count(("redriven", None)) == 1 and story.index(("redriven", None)) >= 2
+    story.remove(("redriven", None))
+    assert story == [("intent", None), ("outcome", "refused"), ("intent", None), ("outcome", "applied")]
     ((by, code, status, redriven, times),) = pusher.audit(
         "SELECT set_aside_by, error_code, status, redriven_at IS NOT NULL, redriven_times FROM dead_letters"
     )

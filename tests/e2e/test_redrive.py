@@ -75,7 +75,10 @@ def test_mended_and_driven_again_the_write_is_done_exactly_once(deals: Deals) ->
     story = [(each["phase"], each["result"]) for each in deals.stack.timeline(referral)]
     begin = story.index(("outcome", "refused")) - 1
     told = [each for each in story[begin:] if each[0] != "none"]
-    assert told == [("intent", None), ("outcome", "refused"), ("redriven", None), ("intent", None), ("outcome", "applied")]
+    # The row is written once the broker has the message: the pusher may have begun by then.
+    assert told.count(("redriven", None)) == 1 and told.index(("redriven", None)) >= 2
+    told.remove(("redriven", None))
+    assert told == [("intent", None), ("outcome", "refused"), ("intent", None), ("outcome", "applied")]
     ((status, message),) = deals.stack.audit(
         "SELECT status, error_message FROM dead_letters WHERE deal_key = %s AND redriven_times = 1", referral
     )
