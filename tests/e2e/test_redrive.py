@@ -116,7 +116,7 @@ def test_a_write_partner_center_refused_is_written_although_the_seller_was_told_
     assert deals.stack.timeline(referral)[-1]["result"] in ("applied", None)
 
 
-def test_what_ingest_set_aside_and_a_validation_event_reach_the_audit(deals: Deals) -> None:
+def test_a_validation_event_reaches_the_audit_and_is_no_failure(deals: Deals) -> None:
     ingest = deals.stack.programs[0]
     told = deals.stack.command("ingest", "register", "test", config=ingest.config)
     assert told
@@ -154,3 +154,28 @@ def test_every_recipe_of_the_documents_runs(deals: Deals, file: str, begin: str)
             [PROGRAMS / program, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def test_letters_of_ingest_and_mapper_reach_the_audit_and_come_back(deals: Deals) -> None:
+    """Last here: what it leaves in the topics is nothing that other tests could read."""
+    topics = deals.stack.topics
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    headers: dict[str, str | bytes] = {"ce_id": "x", "ce_type": "x", "traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    topics.produce("notifications", "no notification", "partner-center/4d3c", headers)
+    topics.produce("records", "no record", "4d3c", headers)
+    query = "SELECT set_aside_by, error_code, origin_topic, redriven_times FROM dead_letters WHERE trace_id = %s ORDER BY 1, 4"
+
+    def told() -> list[tuple[Any, ...]]:
+        return deals.stack.audit(query, trace)
+
+    expected = [
+        ("fetch", "message.malformed", topics.name("notifications"), 0),
+        ("mapper", "message.malformed", topics.name("records"), 0),
+    ]
+    wait_until(lambda: told() == expected, DEADLINE, "both letters are in the audit")
+    shown = deals.stack.command("pusher", "letters", "--deal", "4d3c")
+    assert shown.count(trace) == 2 and shown.endswith("\n2 letters\n")
+    assert deals.stack.command("pusher", "redrive", "--deal", "4d3c").endswith("2 letters driven again\n")
+    # Nothing was mended, so each is set aside once more, with its reason of this time.
+    wait_until(lambda: [each[3] for each in told()] == [0, 1, 0, 1], DEADLINE, "both have come back as letters")
+    assert deals.stack.audit("SELECT * FROM verify_audit()") == []
