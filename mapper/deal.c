@@ -36,10 +36,10 @@ const struct member DEAL_MEMBERS[] = {
     MEMBER(base_partner_center, MEMBER_OBJECT, true),
     MEMBER(base_crm, MEMBER_OBJECT, true),
     MEMBER(pending, MEMBER_OBJECT, false),
+    MEMBER(ledger, MEMBER_OBJECT, false),
     MEMBER(parked, MEMBER_OBJECT, true),
     MEMBER(problems, MEMBER_OBJECT, true),
     MEMBER(refused, MEMBER_OBJECT, false),
-    MEMBER(ledger, MEMBER_OBJECT, false),
     MEMBER(causes, MEMBER_ARRAY, true),
 };
 const size_t DEAL_MEMBER_COUNT = ARRAY_LENGTH(DEAL_MEMBERS);

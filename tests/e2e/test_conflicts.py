@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from support.deals import DEADLINE, Deals
+from support.deals import DEADLINE, Deals, wait_for_the_next_second
 from support.stack import RULES, Stack
 from support.waiting import wait_until
 
@@ -98,12 +96,6 @@ class Conflict:
 @pytest.fixture
 def conflict(deals: Deals) -> Conflict:
     return Conflict(deals)
-
-
-def wait_for_the_next_second() -> None:
-    """The CRM tells the time of a change in whole seconds: what comes after this is later in both systems' words."""
-    after = math.floor(time.time()) + 1
-    wait_until(lambda: time.time() >= after, 5, "the second is over")
 
 
 def test_late_knowledge_of_a_sellers_edit_is_a_412_and_merged_at_once(deals: Deals) -> None:

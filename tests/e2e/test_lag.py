@@ -1,4 +1,4 @@
-"""Each of the three programs tells how far it is behind."""
+"""Every consumer group tells how far it is behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from support.stack import Stack
 from support.waiting import wait_until
 
 SERIES = re.compile(r'^tandem_kafka_lag\{group="(\w+)",topic="([^"]+)",partition="(\d+)"\} (\d+)$', re.MULTILINE)
-INPUTS = {"fetch": {"notifications"}, "mapper": {"records", "outcomes"}, "pusher": {"decisions"}}
+INPUTS = {"fetch": {"notifications"}, "poll": {"cursors"}, "mapper": {"records", "outcomes"}, "pusher": {"decisions", "dead-letters"}}
 
 
 def lags(stack: Stack) -> dict[tuple[str, str], list[int]]:
@@ -28,12 +28,19 @@ def test_every_program_tells_its_lag_and_that_it_has_caught_up(deals: Deals, pos
     stack = deals.stack
     referral = deals.new("private")
 
-    def caught_up() -> bool:
+    def left() -> list[object]:
+        """What is not told yet, and what is not 0."""
         now = lags(stack)
-        told = set(now) == {(group, topic) for group, topics in INPUTS.items() for topic in topics}
-        return told and not any(sum(each) for each in now.values())
+        wanted = {(group, topic) for group, topics in INPUTS.items() for topic in topics}
+        return [*(wanted ^ set(now)), *((key, each) for key, each in now.items() if any(each))]
 
-    wait_until(caught_up, DEADLINE, "nothing is left to do")
+    def caught_up() -> bool:
+        return not left()
+
+    try:
+        wait_until(caught_up, DEADLINE, "nothing is left to do")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {left()}") from None
     assert {topic: len(each) for (_group, topic), each in lags(stack).items()} == {
         topic: stack.topics.partitions(topic) for topics in INPUTS.values() for topic in topics
     }

@@ -106,7 +106,7 @@ def test_work_spreads_and_that_of_killed_processes_goes_on_in_time(deals: Deals)
     for program in PROCESSES:
         running(stack, f"{program}-1").kill()
     killed_at = time.time()
-    # Told only to the one that is dead: they come when the sender repeats them to its successor.
+    # Told only to the one that is dead: they come when the sender repeats them, or the next poller finds them.
     late = [deals.partner_center.add_referral(kind="private")["id"] for _ in range(LATE_DEALS)]
     stack.point_webhooks_at(running(stack, "ingest-2"))
     for referral in referrals:
@@ -123,7 +123,6 @@ def test_work_spreads_and_that_of_killed_processes_goes_on_in_time(deals: Deals)
     seconds = taken_over()
     assert max(each for firsts in seconds.values() for each in firsts.values()) <= TAKEN_OVER_SECONDS, seconds
 
-    assert not [each for each in late if stack.opportunity_of(each)]
     stack.start_again(receiver).wait_for("program.ready")
     referrals += late
     wait_until(lambda: linked() == len(referrals), DEADLINE, "every deal has an opportunity")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from typing import Any
 
 from support.stack import Stack
 from support.waiting import wait_until
 
 DEADLINE = 30
+
+
+def wait_for_the_next_second() -> None:
+    """The CRM tells the time of a change in whole seconds: what comes after this is later in both systems' words."""
+    after = math.floor(time.time()) + 1
+    wait_until(lambda: time.time() >= after, 5, "the second is over")
 
 
 def _is_of_record(decision: dict[str, Any]) -> bool:
