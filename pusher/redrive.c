@@ -129,7 +129,7 @@ static void on_message(void *arg, const struct kafka_message *message)
         set_aside_free(letter);
         return;
     }
-    if (run->audit != NULL && redrive_audit_look_up(run->audit, letter, &err) < 0) {
+    if (run->request->drives && redrive_audit_look_up(run->audit, letter, &err) < 0) {
         set_aside_free(letter);
         end(run, &err);
         return;
@@ -171,8 +171,15 @@ static const char *plural(size_t count)
 
 static void show_all(struct run *run)
 {
-    for (const struct set_aside *letter = run->first; letter != NULL; letter = letter->next)
+    struct error err = ERROR_INIT;
+
+    for (struct set_aside *letter = run->first; letter != NULL; letter = letter->next) {
+        if (run->audit != NULL && redrive_audit_look_up(run->audit, letter, &err) < 0) {
+            end(run, &err);
+            return;
+        }
         show(run, letter);
+    }
     (void)fprintf(run->out, "%zu letter%s\n", run->count, plural(run->count));
     if (run->left_out > 0)
         (void)fprintf(run->out, "%zu older one%s not shown: see --limit, --since\n", run->left_out,
