@@ -348,7 +348,7 @@ static int run_letters(const struct app *app, const struct command_line *line)
     } else {
         request.with_value = command_line_option(line, "with-value") != NULL;
     }
-    log_setup(PROGRAM, LOG_LEVEL_WARNING);
+    log_setup(PROGRAM, LOG_LEVEL_ERROR);
     if (redrive_run(&app->kafka_settings, &app->postgres_settings, &request, stdout, &failures, &err) < 0) {
         (void)fflush(stdout);
         (void)fprintf(stderr, PROGRAM ": %s\n", err.message);
@@ -386,7 +386,8 @@ static int run(const struct command_line *line)
         status = print_config(&app);
     } else if (text_equal(line->command->name, "migrate")) {
         status = run_migrate(&app, line);
-    } else if (line->command->name != NULL) {
+    } else if (text_equal(line->command->name, "redrive") ||
+               (text_equal(line->command->name, "letters") && !line->check_only)) {
         status = run_letters(&app, line);
     } else if (line->check_only) {
         print_plan(&app, line->config_path);

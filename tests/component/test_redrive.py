@@ -165,8 +165,8 @@ def test_brokers_that_are_away_are_said_in_a_line(pusher: Pusher) -> None:
     config = pusher.config("away")
     config.write_text(config.read_text().replace(pusher.topics.bootstrap, f"127.0.0.1:{free_port()}"))
     done = run(pusher, "letters", config=config)
-    assert done.returncode != 0
-    assert [line for line in done.stderr.splitlines() if line.startswith("tandem-pusher: ")] != []
+    assert done.returncode == 1
+    assert done.stderr == "tandem-pusher: the brokers do not answer\n"
 
 
 def test_without_the_database_letters_are_shown_and_none_is_driven(pusher: Pusher, postgres: Cluster) -> None:
@@ -179,6 +179,21 @@ def test_without_the_database_letters_are_shown_and_none_is_driven(pusher: Pushe
     assert shown.returncode == 0 and "driven again is not known" in shown.stdout and "4 letters" in shown.stdout
     assert driven.returncode != 0 and "PostgreSQL" in driven.stderr
     assert pusher.topics.read("records") == []
+
+
+def test_recent_failures_are_those_of_24_hours_across_midnight(pusher: Pusher) -> None:
+    deal = set_aside_one_of_each(pusher)
+    with pusher.program():
+        wait_until(lambda: len(pusher.audit("SELECT * FROM recent_failures")) == 4, 20, "the letters are in the audit")
+    pusher.audit(
+        "ALTER TABLE audit DISABLE TRIGGER audit_no_change; "
+        "UPDATE audit SET created_at = now() - CASE topic_offset WHEN 2 THEN interval '23:59' ELSE interval '24:01' END "
+        "WHERE topic_offset IN (2, 3)"
+    )
+    columns = "SELECT topic_offset FROM recent_failures WHERE deal_key = %s"
+    assert pusher.audit(columns, deal) == [(2,)]
+    assert pusher.audit(columns.replace("recent_failures", "failures_today"), deal) == [(2,)]
+    assert len(pusher.audit("SELECT * FROM dead_letters")) == 4
 
 
 # --- Driving again ----------------------------------------------------------------------------------------------------
