@@ -144,7 +144,7 @@ static void test_only_messages_of_our_topics_are_driven_again(void **state)
                  {"tandem.deals", false},
                  {"tandem.credentials", false},
                  {"tandem.dead-letters", false},
-                 {"other.decisions", false},
+                 {"tandex.decisions", false},
                  {"decisions", false},
                  {"tandem.decisions.x", false},
                  {"tandem.tandem.decisions", false},
