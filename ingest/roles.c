@@ -28,6 +28,7 @@ struct ingest {
     struct poll *poll;
     struct register_partner_center_run *partner_center_registration;
     struct register_dynamics_run *dynamics_365_registration;
+    struct backfill *backfill;
     unsigned draining; /* roles that have not finished */
 };
 
@@ -39,7 +40,8 @@ static bool registers_dynamics_365(const struct ingest *ingest)
 
 static bool needs_accounts(const struct ingest *ingest)
 {
-    return ingest->roles->fetches || ingest->roles->polls || ingest->roles->registers != NULL;
+    return ingest->roles->fetches || ingest->roles->polls || ingest->roles->registers != NULL ||
+           ingest->roles->backfills != NULL;
 }
 
 /* --- Readiness ---------------------------------------------------------------------------------------------------- */
@@ -106,6 +108,18 @@ static void on_registration_done(void *arg, const struct error *err)
     }
 }
 
+static void on_backfill_done(void *arg, const struct error *err)
+{
+    struct ingest *ingest = arg;
+
+    if (err != NULL) {
+        (void)fprintf(stderr, "tandem-ingest: %s (%s)\n", err->message, err->code);
+        program_fail(ingest->program, exit_status_of(err), err);
+    } else if (!program_is_draining(ingest->program)) {
+        program_drained(ingest->program);
+    }
+}
+
 static int start_fetch(struct ingest *ingest, struct error *err)
 {
     const struct fetch_options options = {.kafka = &ingest->settings->kafka,
@@ -140,6 +154,25 @@ static int start_poll(struct ingest *ingest, struct error *err)
     if (!ingest->roles->serves && !ingest->roles->fetches)
         program_set_ready(ingest->program);
     return 0;
+}
+
+static int start_backfill(struct ingest *ingest, struct error *err)
+{
+    const struct roles_settings *settings = ingest->settings;
+    const struct backfill_options options = {.kafka = &settings->kafka,
+                                             .settings = &settings->backfill,
+                                             .request = ingest->roles->backfills,
+                                             .identifier_column = settings->dynamics_365.identifier_column,
+                                             .instance = program_instance(ingest->program),
+                                             .producer = ingest->producer,
+                                             .partner_center = ingest->systems[0],
+                                             .dynamics_365 = ingest->systems[1],
+                                             .out = stdout,
+                                             .progress = stderr,
+                                             .on_done = on_backfill_done,
+                                             .arg = ingest};
+
+    return backfill_new(program_loop(ingest->program), &options, &ingest->backfill, err);
 }
 
 static int start_registration(struct ingest *ingest, struct error *err)
@@ -179,6 +212,8 @@ static void on_loaded(void *arg)
     if (program_is_draining(ingest->program))
         return;
     status = ingest->roles->registers != NULL ? start_registration(ingest, &err) : 0;
+    if (status == 0 && ingest->roles->backfills != NULL)
+        status = start_backfill(ingest, &err);
     if (status == 0 && ingest->roles->fetches)
         status = start_fetch(ingest, &err);
     if (status == 0 && ingest->roles->polls)
@@ -217,7 +252,7 @@ static int start_accounts(struct ingest *ingest, struct error *err)
                            err) < 0)
         return -1;
     ingest->system_count = 1;
-    if (!settings->has_dynamics_365 || (!ingest->roles->fetches && !ingest->roles->polls))
+    if (!settings->has_dynamics_365 || ingest->roles->registers != NULL)
         return 0;
     if (dynamics_365_new(loop, &settings->dynamics_365, &ingest->systems[1], err) < 0)
         return -1;
@@ -300,6 +335,10 @@ static void drain(void *arg)
         ingest->draining++;
         fetch_drain(ingest->fetch, on_role_drained, ingest);
     }
+    if (ingest->backfill != NULL) {
+        ingest->draining++;
+        backfill_drain(ingest->backfill, on_role_drained, ingest);
+    }
     on_role_drained(ingest);
 }
 
@@ -311,7 +350,7 @@ static void reload(void *arg)
         serve_reload(ingest->serve);
 }
 
-/* The systems' last callbacks reach fetch, poll and the registration; the producer's reach serve and poll. */
+/* The systems' last callbacks reach fetch, poll and the commands; the producer's reach serve, poll and the backfill. */
 static void stop(void *arg)
 {
     struct ingest *ingest = arg;
@@ -320,6 +359,8 @@ static void stop(void *arg)
         poll_stop(ingest->poll);
     if (ingest->fetch != NULL)
         fetch_stop(ingest->fetch);
+    if (ingest->backfill != NULL)
+        backfill_stop(ingest->backfill);
     credentials_free(ingest->credentials);
     for (size_t i = 0; i < SYSTEMS_MAX; i++)
         system_free(ingest->systems[i]);
@@ -328,6 +369,7 @@ static void stop(void *arg)
     fetch_free(ingest->fetch, CLOSE_MS);
     producer_free(ingest->producer, CLOSE_MS);
     poll_free(ingest->poll, CLOSE_MS);
+    backfill_free(ingest->backfill);
     serve_free(ingest->serve);
 }
 
@@ -338,7 +380,7 @@ int roles_run(const char *program_name, const struct roles_settings *settings, c
     struct program_settings program = settings->program;
 
     /* A command runs beside the program: it must not take its address, and its output is for people. */
-    if (roles->registers != NULL) {
+    if (roles->registers != NULL || roles->backfills != NULL) {
         program.admin_address = NULL;
         if (program.log_level < LOG_LEVEL_WARNING)
             program.log_level = LOG_LEVEL_WARNING;

@@ -131,10 +131,11 @@ static enum execute_next judge(struct execution *execution, bool shows, bool is_
 
 static enum execute_next take_absence(struct execution *execution)
 {
-    if (execution->was_refused)
-        return finish(execution, OUTCOME_REFUSED, false);
+    /* A record that is not visible any more is often refused first. */
     if (execution->decision->action != DECISION_CREATE)
         return finish(execution, OUTCOME_GONE, false);
+    if (execution->was_refused)
+        return finish(execution, OUTCOME_REFUSED, false);
     if (execution->was_conflict) {
         if (++execution->rounds >= EXECUTE_ROUNDS_MAX)
             return finish(execution, OUTCOME_CONFLICT, false);
