@@ -360,6 +360,6 @@ const char *command_line_option(const struct command_line *line, const char *nam
         if (strcmp(line->command->options[i].name, name) == 0)
             return line->option_values[i];
     }
-    assert(!"an option the command does not have");
+    assert(false && "an option the command does not have");
     return NULL;
 }
