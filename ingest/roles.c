@@ -61,18 +61,18 @@ static bool fetch_is_ready(void *arg)
     return ingest->fetch != NULL && fetch_is_assigned(ingest->fetch);
 }
 
-static bool partner_center_is_usable(void *arg)
+static const char *partner_center_trouble(void *arg)
 {
     const struct ingest *ingest = arg;
 
-    return ingest->fetch == NULL || fetch_trouble(ingest->fetch, 0) == NULL;
+    return ingest->fetch == NULL ? NULL : fetch_trouble(ingest->fetch, 0);
 }
 
-static bool dynamics_365_is_usable(void *arg)
+static const char *dynamics_365_trouble(void *arg)
 {
     const struct ingest *ingest = arg;
 
-    return ingest->fetch == NULL || ingest->system_count < SYSTEMS_MAX || fetch_trouble(ingest->fetch, 1) == NULL;
+    return ingest->fetch == NULL || ingest->system_count < SYSTEMS_MAX ? NULL : fetch_trouble(ingest->fetch, 1);
 }
 
 static void add_readiness(struct ingest *ingest)
@@ -81,8 +81,8 @@ static void add_readiness(struct ingest *ingest)
     if (ingest->roles->serves || !ingest->roles->fetches)
         return;
     program_add_readiness(ingest->program, "fetch", fetch_is_ready, ingest);
-    program_add_readiness(ingest->program, "partner-center", partner_center_is_usable, ingest);
-    program_add_readiness(ingest->program, "dynamics-365", dynamics_365_is_usable, ingest);
+    program_add_trouble(ingest->program, "partner-center", partner_center_trouble, ingest);
+    program_add_trouble(ingest->program, "dynamics-365", dynamics_365_trouble, ingest);
 }
 
 /* --- What needs credentials --------------------------------------------------------------------------------------- */

@@ -408,13 +408,33 @@ static bool is_birth_of_referral(const struct deal *deal, const struct outcome *
            text_starts_with(deal->key, DEAL_KEY_PREFIX_CRM);
 }
 
+/* A decision that was refused and then driven again by a person: what was kept of it, for which the caller has the
+ * reference; NULL: it is none such, or has come to nothing once more. Met by another version it may be decided on anew,
+ * since the cause of the refusal was mended. */
+static json_t *take_refusal(struct deal *deal, const struct outcome *outcome)
+{
+    const char *key;
+    json_t *refusal;
+
+    if (outcome->result == OUTCOME_REFUSED || outcome->result == OUTCOME_GONE)
+        return NULL;
+    json_object_foreach (deal->refused, key, refusal) {
+        if (!text_equal(json_text_of(refusal, "decision"), outcome->decision_id))
+            continue;
+        (void)json_incref(refusal);
+        (void)json_object_del(deal->refused, key);
+        return refusal;
+    }
+    return NULL;
+}
+
 int merge_outcome(struct deal *deal, const struct merge_context *context, const struct outcome *outcome,
                   struct merge_effects *ret_effects, struct error *err)
 {
     /* Only told where something else is: that values no longer wait for a person. */
     const struct decide_cause cause = {.context = context, .at = outcome->finished_at, .quiet_reason = "unchanged"};
     enum side target = text_equal(outcome->target, "crm") ? SIDE_CRM : SIDE_PARTNER_CENTER;
-    json_t *pending = deal->pending;
+    json_t *pending = NULL; /* what the outcome is of, if that is known */
     enum deal_news news;
     int status;
 
@@ -422,8 +442,13 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
     if (deal->alias != NULL)
         return 0; /* late outcomes of the old key end here */
     status = see_outcome(deal, context->rules, outcome, target, &news, err);
-    if (status == 0 && text_equal(json_text_of(pending, "id"), outcome->decision_id)) {
+    if (status == 0 && text_equal(json_text_of(deal->pending, "id"), outcome->decision_id)) {
+        pending = deal->pending;
         deal->pending = NULL;
+    } else if (status == 0) {
+        pending = take_refusal(deal, outcome);
+    }
+    if (status == 0 && pending != NULL) {
         status = take_result(deal, &cause, outcome, pending, target, news, ret_effects, err);
         json_decref(pending);
         if (status == 0 && is_birth_of_referral(deal, outcome, target)) {

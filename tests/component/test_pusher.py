@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import signal
+import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
@@ -326,7 +327,7 @@ def test_another_version_is_a_conflict_with_the_fresh_record(pusher: Pusher) -> 
         outcome = pusher.outcome_of(made)
         pusher.is_settled()
     schemas.check("outcome", outcome)
-    assert (outcome["result"], outcome["status"]) == ("conflict", 200)
+    assert (outcome["result"], outcome["status"]) == ("conflict", 412)
     assert outcome["documents"][0]["body"]["name"] == "The seller's"
     assert row_of(pusher, made)["name"] == "The seller's"
     assert pusher.rows(made)[-1] == ("outcome", 1, "conflict")
@@ -384,7 +385,12 @@ def test_a_refused_write_is_told_set_aside_and_audited(pusher: Pusher) -> None:
     assert letter.headers["err.code"].decode() == outcome["error_code"]
     assert letter.headers["err.stage"] == b"pusher"
     assert pusher.rows(made, "phase, result, error_code")[-1] == ("outcome", "refused", outcome["error_code"])
-    assert len(pusher.audit("SELECT * FROM failures_today")) == 1
+    # What the refused write was told, not the reading after it; the service's own code, not its message.
+    status, message = pusher.rows(made, "status, error_message")[-1]
+    assert status == outcome["status"] == 400
+    assert "0x80048d19" in message and "nosuchcolumn" not in message
+    assert letter.headers["err.message"].decode() == message
+    assert len(pusher.audit("SELECT * FROM recent_failures")) == 1
 
 
 UNEXPECTED = {"error": {"code": "0x80040216", "message": "An unexpected error occurred."}}
@@ -681,6 +687,37 @@ def test_sigterm_while_the_database_hangs_ends_in_time_and_loses_nothing(pusher:
     with pusher.program():
         assert pusher.outcome_of(made)["result"] == "applied"
         pusher.is_settled()
+
+
+def health(port: int) -> tuple[int, str]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as response:
+        return response.status, response.read().decode()
+
+
+@pytest.mark.parametrize("mended_at", ["the server", "the file"])
+def test_a_wrong_password_is_told_and_the_work_goes_on_once_it_is_mended(pusher: Pusher, mended_at: str) -> None:
+    port = free_port()
+    config = pusher.config(admin_port=port)
+    right, file = pusher.password, pusher.password_file
+    file.write_text("wrong-horse\n")
+    made = update(opportunity(pusher))
+    pusher.decide(made)
+    with Program("pusher", config=config) as program:
+        told = program.wait_for("postgres.down", error_code="postgres.password")
+        wait_until(lambda: "does not accept the password" in readiness(port)[1], 20, "readiness tells it")
+        assert readiness(port)[0] == 503
+        assert health(port)[0] == 200 and "does not accept the password" in health(port)[1]
+        if mended_at == "the file":
+            file.write_text(right + "\n")
+        else:
+            pusher.database.rows(f"ALTER ROLE {pusher.login} PASSWORD 'wrong-horse'")
+        assert pusher.outcome_of(made)["result"] == "applied"
+        wait_until(lambda: readiness(port)[0] == 200, 20, "it is ready")
+        assert program.stop() == 0
+    assert pusher.login in told["error"]
+    assert len([each for each in program.log if each["event"] == "postgres.down"]) == 1
+    everything = json.dumps(program.log) + "".join(program.other_lines)
+    assert "wrong-horse" not in everything and right not in everything
 
 
 def test_a_schema_that_is_not_there_is_named_and_waited_for(pusher: Pusher) -> None:

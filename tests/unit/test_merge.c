@@ -307,6 +307,67 @@ static void test_refused_write_is_not_repeated(void **state)
     scene_end(&scene);
 }
 
+/* Decision 1 was refused; a person has driven it again, and this comes of it. */
+static void redriven_arrives(struct scene *scene, enum outcome_result result, json_t *documents)
+{
+    struct outcome outcome = {.decision_id = text_copy(REFERRAL "#1"),
+                              .deal_key = text_copy(REFERRAL),
+                              .result = (int)result,
+                              .is_certain = result == OUTCOME_APPLIED,
+                              .target = text_copy("crm"),
+                              .finished_at = text_copy("2026-01-01T00:02:00Z"),
+                              .documents = documents};
+    const struct merge_context context = {.rules = scene->rules, .topic = "outcomes"};
+    struct error err = ERROR_INIT;
+
+    merge_effects_done(&scene->effects);
+    assert_int_equal(merge_outcome(&scene->deal, &context, &outcome, &scene->effects, &err), 0);
+    outcome_done(&outcome);
+}
+
+static void begin_refused(struct scene *scene)
+{
+    begin(scene);
+    reading_arrives(scene, SIDE_PARTNER_CENTER, 2, "{" LINKED_REFERRAL ", 'city': 'B ', 'details': {'notes': 'n'}}");
+    outcome_arrives(scene, OUTCOME_REFUSED, false,
+                    documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}"));
+}
+
+/* A refused write that was driven again and meets another version is decided on anew, once; refused again, it rests. */
+static void test_refused_write_that_meets_an_edit_is_decided_anew(void **state)
+{
+    struct scene scene;
+
+    (void)state;
+    begin_refused(&scene);
+    redriven_arrives(&scene, OUTCOME_REFUSED, documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}"));
+    assert_silent(&scene);
+    assert_int_equal(json_object_size(scene.deal.refused), 1);
+    redriven_arrives(&scene, OUTCOME_CONFLICT,
+                     documents_of(SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n', 'other': 1}"));
+    assert_writes(&scene, "crm", "{'city': 'B '}");
+    assert_string_equal(scene.effects.decision.expected_version, "2");
+    scene_end(&scene);
+}
+
+/* A refused write that a person has driven again, and that is taken, counts like any other: its image is the base, the
+ * refusal is forgotten, and what waited goes on. */
+static void test_refused_write_that_is_taken_later_counts(void **state)
+{
+    struct scene scene;
+
+    (void)state;
+    begin_refused(&scene);
+    redriven_arrives(&scene, OUTCOME_APPLIED, documents_of(SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'b', 'notes': 'n'}"));
+    assert_silent(&scene);
+    assert_int_equal(json_object_size(scene.deal.refused), 0);
+    assert_string_equal(json_text_of(deal_base(&scene.deal, SIDE_CRM), "city"), "b");
+    assert_string_equal(json_text_of(deal_base(&scene.deal, SIDE_PARTNER_CENTER), "city"), "B ");
+    reading_arrives(&scene, SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'b', 'notes': 'n'}");
+    assert_none(&scene, "echo");
+    scene_end(&scene);
+}
+
 /* Two writes that are both refused do not take turns for ever. */
 static void test_two_refused_writes_come_to_rest(void **state)
 {
@@ -648,6 +709,8 @@ int main(void)
         cmocka_unit_test(test_parked_values_that_meet_in_an_outcome_are_told),
         cmocka_unit_test(test_late_outcome_is_a_reading),
         cmocka_unit_test(test_refused_write_is_not_repeated),
+        cmocka_unit_test(test_refused_write_that_is_taken_later_counts),
+        cmocka_unit_test(test_refused_write_that_meets_an_edit_is_decided_anew),
         cmocka_unit_test(test_two_refused_writes_come_to_rest),
         cmocka_unit_test(test_problem_does_not_stop_the_rest),
         cmocka_unit_test(test_new_referral_is_created_then_linked),
