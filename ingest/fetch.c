@@ -7,6 +7,7 @@
 #include "common/base/text.h"
 #include "common/kafka/consumer.h"
 #include "common/kafka/topics.h"
+#include "common/messages/dead_letter.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
 #include "ingest/arrival.h"
@@ -34,6 +35,10 @@ const struct config_key FETCH_KEYS[] = {
      .help = "Longest pause before a failed read is repeated."},
     {KEY("probe_interval", CONFIG_DURATION, probe_interval_ms), .default_text = "30s", .min = 100, .max = 3600000,
      .help = "How often a system is tried that does not let us in (sign-in, licence, permission)."},
+    {KEY("unexplained_before_refusal", CONFIG_INTEGER, unexplained_max), .default_text = "10", .min = 0, .max = 100000,
+     .help =
+         "Failures of one record's read for which the system tells no reason (Dynamics 365: 0x80040216) after which "
+         "its notifications are set aside; 0: never. How many pass by themselves is unconfirmed."},
 };
 const size_t FETCH_KEY_COUNT = ARRAY_LENGTH(FETCH_KEYS);
 #undef KEY
@@ -198,6 +203,29 @@ static void tell_reading(struct fetch *fetch, struct fold_record *record, const 
     publisher_tell_reading(fetch->publisher, record, answer);
 }
 
+/* Has its read failed without a reason as often as is borne? Then the reason lies in the record more likely than in its
+ * system. */
+static bool is_given_up(const struct fetch *fetch, struct fold_record *record, const struct system_answer *answer)
+{
+    if (!answer->is_unexplained)
+        return false;
+    record->unexplained++;
+    return fetch->settings.unexplained_max > 0 && record->unexplained >= (unsigned)fetch->settings.unexplained_max;
+}
+
+static void give_up(struct fetch *fetch, struct fold_record *record, const struct system_answer *answer)
+{
+    struct error reason = answer->error;
+
+    reason.class = ERROR_POISON;
+    (void)error_wrap(&reason, "given up after %u failures without a reason", record->unexplained);
+    note_success(lane_of(fetch, record));
+    if (record->batch == NULL)
+        end(fetch, record);
+    else
+        publisher_set_aside(fetch->publisher, record, &reason);
+}
+
 static void take_answer(struct fetch *fetch, struct fold_record *record, const struct system_answer *answer)
 {
     struct lane *lane = lane_of(fetch, record);
@@ -221,7 +249,10 @@ static void take_answer(struct fetch *fetch, struct fold_record *record, const s
     case SYSTEM_RETRY:
     case SYSTEM_UNKNOWN:
     case SYSTEM_BLOCKED:
-        repeat(fetch, record, note_failure(fetch, lane, answer));
+        if (is_given_up(fetch, record, answer))
+            give_up(fetch, record, answer);
+        else
+            repeat(fetch, record, note_failure(fetch, lane, answer));
         break;
     }
 }
@@ -356,9 +387,8 @@ static void on_message(void *arg, const struct kafka_message *message)
                  arrival->problem.class == ERROR_NONE ? arrival->notification.source : "unreadable", NULL, NULL, NULL);
     if (arrival->problem.class == ERROR_NONE && arrival_is_test(arrival)) {
         note_test(fetch, arrival);
-        consumer_finish(fetch->consumer, message->topic, message->partition, message->offset);
-        arrival_free(arrival);
-        return;
+        /* There is nothing to read; the audit hears of it as of everything that was answered with 2xx. */
+        (void)error_set(&arrival->problem, ERROR_POISON, DEAD_LETTER_CODE_TEST, "a validation event: nothing to do");
     }
     lane = lane_for(fetch, arrival);
     key = fetch->lanes[lane].system != NULL

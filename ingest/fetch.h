@@ -11,7 +11,8 @@
  *     gone                         gone, told to the asking deal or under the record's own key; a related referral of
  *                                  an unknown engagement: dead letter "not_visible"
  *     refused                      dead letter
- *     conflict, retry, unknown     again, with back-off and not before Retry-After
+ *     conflict, retry, unknown     again, with back-off and not before Retry-After; without a reason only so often,
+ *                                  then dead letter
  *     blocked                      again; the system is paused and probed
  *
  * Producer, settings and systems are borrowed; systems have to be freed before fetch_free() and after fetch_stop().
@@ -37,6 +38,7 @@ struct fetch_settings {
     int64_t first_delay_ms;   /* back-off */
     int64_t delay_max_ms;
     int64_t probe_interval_ms; /* of a system that does not let us in */
+    int64_t unexplained_max;   /* failures without a reason of one reading; 0: no bound */
 };
 extern const struct config_key FETCH_KEYS[];
 extern const size_t FETCH_KEY_COUNT;

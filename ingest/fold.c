@@ -239,11 +239,17 @@ static void queue_or_erase(struct fold *fold, struct fold_record *record)
         erase(fold, record);
 }
 
+static void forget_failures(struct fold_record *record)
+{
+    record->retry = (struct retry_state){0};
+    record->unexplained = 0;
+}
+
 void fold_end(struct fold *fold, struct fold_record *record, int64_t rest_until_ms)
 {
     free_items(fold, record->batch);
     record->batch = NULL;
-    record->retry = (struct retry_state){0};
+    forget_failures(record);
     record->state = FOLD_RESTING;
     record->due_ms = rest_until_ms;
     append(&fold->resting, record);
@@ -252,7 +258,7 @@ void fold_end(struct fold *fold, struct fold_record *record, int64_t rest_until_
 void fold_retry(struct fold *fold, struct fold_record *record, int64_t due_ms)
 {
     if (record->batch == NULL) {
-        record->retry = (struct retry_state){0};
+        forget_failures(record);
         queue_or_erase(fold, record);
         return;
     }

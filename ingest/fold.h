@@ -41,6 +41,7 @@ struct fold_record {
     struct fold_item *batch; /* answered by the read under way, oldest first; all taken away: NULL */
     struct fold_item *waiting, *last_waiting;
     struct retry_state retry; /* of the batch; the caller's to keep */
+    unsigned unexplained;     /* failures without a reason, of the batch; the caller's to keep */
     int64_t due_ms;           /* FOLD_DELAYED, FOLD_RESTING */
     struct fold_record *next_in_bucket;
     struct fold_record *previous, *next; /* QUEUED: in the group's queue; DELAYED, RESTING: in the list of those */

@@ -14,7 +14,7 @@
 
 #define PROGRAM "tandem-ingest"
 
-enum { OUTPUT_MAX = 1024 * 1024, TOPICS_TIMEOUT_MS = 30000, SECTIONS_MAX = 10 /* one more than there are */ };
+enum { OUTPUT_MAX = 1024 * 1024, TOPICS_TIMEOUT_MS = 30000, SECTIONS_MAX = 11 /* one more than there are */ };
 
 static void print_text(FILE *stream, const struct text *text)
 {
@@ -51,7 +51,9 @@ static size_t list_sections(struct roles_settings *settings, const struct roles 
                             struct config_section out[static SECTIONS_MAX])
 {
     const bool registers_dynamics = roles->registers != NULL && roles->registers->is_dynamics_365;
-    const bool has_accounts = roles->fetches || roles->polls || (roles->registers != NULL && !registers_dynamics);
+    const bool backfills = roles->backfills != NULL;
+    const bool has_accounts =
+        roles->fetches || roles->polls || backfills || (roles->registers != NULL && !registers_dynamics);
     const struct config_section sections[SECTIONS_MAX] = {
         {SECTION("program", PROGRAM_KEYS, PROGRAM_KEY_COUNT, program)},
         {SECTION("kafka", KAFKA_KEYS, KAFKA_KEY_COUNT, kafka), .validate = kafka_settings_validate},
@@ -60,14 +62,17 @@ static size_t list_sections(struct roles_settings *settings, const struct roles 
         {SECTION("partner_center", PARTNER_CENTER_KEYS, PARTNER_CENTER_KEY_COUNT, partner_center),
          .is_optional = !has_accounts},
         {SECTION("dynamics_365", DYNAMICS_365_KEYS, DYNAMICS_365_KEY_COUNT, dynamics_365),
-         .is_optional = !registers_dynamics, .present_flag = &settings->has_dynamics_365,
+         .is_optional = !registers_dynamics && !backfills, .present_flag = &settings->has_dynamics_365,
          .validate = dynamics_365_settings_validate},
         {SECTION("ingest.serve", SERVE_KEYS, SERVE_KEY_COUNT, serve),
-         .is_optional = !roles->serves && !registers_dynamics, .validate = serve_settings_validate},
+         .is_optional = !roles->serves && !registers_dynamics, .is_elsewhere = !roles->serves,
+         .validate = serve_settings_validate},
         {SECTION("ingest.signature", CERTIFICATES_KEYS, CERTIFICATES_KEY_COUNT, certificates),
-         .is_optional = !roles->serves, .validate = certificates_settings_validate},
+         .is_optional = !roles->serves, .is_elsewhere = !roles->serves, .validate = certificates_settings_validate},
         {SECTION("ingest.fetch", FETCH_KEYS, FETCH_KEY_COUNT, fetch), .is_optional = !roles->fetches},
         {SECTION("ingest.poll", POLL_KEYS, POLL_KEY_COUNT, poll), .is_optional = !roles->polls},
+        {SECTION("ingest.backfill", BACKFILL_KEYS, BACKFILL_KEY_COUNT, backfill), .is_optional = !backfills,
+         .validate = backfill_settings_validate},
     };
     size_t count = 0;
 
@@ -106,6 +111,25 @@ static int print_config(const struct config *config)
     return status;
 }
 
+/* All of the program, whatever the command. */
+static int describe_config(void)
+{
+    static const struct roles all = {.serves = true, .fetches = true, .polls = true};
+    struct roles_settings settings = {0};
+    struct config_section sections[SECTIONS_MAX];
+    size_t count = list_sections(&settings, &all, sections);
+    struct text out;
+    int status = EXIT_ERROR;
+
+    text_init(&out, OUTPUT_MAX);
+    if (config_describe(sections, count, &out) == 0) {
+        print_text(stdout, &out);
+        status = EXIT_OK;
+    }
+    text_done(&out);
+    return status;
+}
+
 /* --check: what a start would run. */
 static int print_plan(const char *path, const struct roles_settings *settings, const struct roles *roles)
 {
@@ -122,6 +146,10 @@ static int print_plan(const char *path, const struct roles_settings *settings, c
         (void)printf("poll      every %lld s, open shared deals every %lld s\n",
                      (long long)settings->poll.interval_ms / 1000,
                      (long long)settings->poll.engagement_interval_ms / 1000);
+    if (roles->backfills != NULL)
+        (void)printf("backfill  Partner Center at %s\nbackfill  Dynamics 365 at %s\nbackfill  %lld records a second\n",
+                     settings->partner_center.api_url, settings->dynamics_365.url,
+                     (long long)settings->backfill.per_second);
     if (roles->fetches && settings->has_dynamics_365)
         (void)printf("fetch     Dynamics 365 at %s\n", settings->dynamics_365.url);
     return EXIT_OK;
@@ -186,6 +214,14 @@ static int run_register(const struct command_line *line)
 
     if (register_request_read(line, &request, &err) < 0)
         return bad_usage(err.message);
+    return run(line, &roles);
+}
+
+static int run_backfill(const struct command_line *line)
+{
+    const struct backfill_request request = backfill_request_read(line);
+    const struct roles roles = {.backfills = &request};
+
     return run(line, &roles);
 }
 
@@ -254,14 +290,22 @@ int main(int argc, char **argv)
          .needs_config = true},
         {.name = "topics",
          .help = "Show whether the topics are there and as they must be.",
+         .details = "Exit status: 0 when they are, 71 when not or when the brokers do not answer, 78 for the "
+                    "configuration.\n",
          .options = TOPICS_OPTIONS,
          .option_count = ARRAY_LENGTH(TOPICS_OPTIONS),
          .needs_config = true},
         {.name = "register",
          .arguments = "ACTION",
-         .help = "Show or change where webhooks go: show, events, create or test for Partner Center; dynamics-365.",
+         .help = "Show or change where Partner Center and Dynamics 365 send their webhooks.",
+         .details = REGISTER_DETAILS,
          .options = REGISTER_OPTIONS,
          .option_count = REGISTER_OPTION_COUNT,
+         .needs_config = true},
+        {.name = "backfill",
+         .help = "Take up the deals that both systems hold already; run again, it goes on where it was ended.",
+         .options = BACKFILL_OPTIONS,
+         .option_count = BACKFILL_OPTION_COUNT,
          .needs_config = true},
     };
     const struct program_description description = {
@@ -278,7 +322,11 @@ int main(int argc, char **argv)
     parsed = command_line_parse(&description, argc, argv, &line);
     if (parsed != 0)
         return parsed > 0 ? EXIT_OK : EXIT_USAGE;
+    if (line.describe_config)
+        return describe_config();
     if (line.command->name == NULL)
         return run_roles(&line);
-    return strcmp(line.command->name, "topics") == 0 ? run_topics(&line) : run_register(&line);
+    if (strcmp(line.command->name, "topics") == 0)
+        return run_topics(&line);
+    return strcmp(line.command->name, "backfill") == 0 ? run_backfill(&line) : run_register(&line);
 }

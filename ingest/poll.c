@@ -8,23 +8,20 @@
 #include "common/base/retry.h"
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
-#include "common/base/uuid.h"
 #include "common/kafka/consumer.h"
-#include "common/kafka/enveloped.h"
 #include "common/kafka/reader.h"
 #include "common/kafka/topics.h"
 #include "common/messages/cursor.h"
-#include "common/messages/notification.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
 #include "ingest/poll_source.h"
+#include "ingest/telling.h"
 
 enum {
     SOURCES_MAX = 4,
     CURSORS_PARTITION = 0, /* topic `cursors` has one */
     COMMIT_INTERVAL_MS = 1000,
     WINDOW = 1000,
-    TIME_DIGITS = 3,
     FIRST_DELAY_MS = 1000,
     DELAY_MAX_MS = 5 * 60 * 1000,
     PAGES_MAX = 10000 /* of one round; a listing that goes round in a circle ends here */
@@ -146,30 +143,6 @@ static void on_cursor_delivered(void *arg, const struct error *err)
         end_round(watch);
 }
 
-static int send_cursor(struct watch *watch, const char *position, struct error *err)
-{
-    struct poll *poll = watch->poll;
-    const char *key = watch->source.type->cursor;
-    char now[TIMESTAMP_TEXT_SIZE];
-    struct cursor cursor = {0};
-    struct kafka_message message = {.topic = poll->cursors_topic, .key = key, .key_length = strlen(key)};
-    char *value = NULL;
-    int status = -1;
-
-    timestamp_format(clock_now(), TIME_DIGITS, now);
-    if (text_assign(&cursor.source, key, err) == 0 && text_assign(&cursor.position, position, err) == 0 &&
-        text_assign(&cursor.at, now, err) == 0 && text_assign(&cursor.instance, poll->instance, err) == 0)
-        value = cursor_write(&cursor, &message.value_length);
-    cursor_done(&cursor);
-    if (value == NULL)
-        return error_no_memory(err);
-    message.value = value;
-    kafka_message_add_header(&message, "content-type", "application/json");
-    status = producer_send(poll->producer, &message, on_cursor_delivered, watch, err);
-    free(value);
-    return status;
-}
-
 static void save(struct watch *watch)
 {
     const char *position = watch->source.type->end(&watch->source);
@@ -185,7 +158,8 @@ static void save(struct watch *watch)
         return;
     }
     watch->state = SAVING;
-    if (send_cursor(watch, position, &err) < 0)
+    if (telling_send_cursor(watch->poll->producer, watch->poll->cursors_topic, watch->source.type->cursor, position,
+                            watch->poll->instance, on_cursor_delivered, watch, &err) < 0)
         fail_round(watch, NULL, &err);
 }
 
@@ -215,72 +189,25 @@ static void on_told(void *arg, const struct error *err)
         page_is_told(watch);
 }
 
-static int fill_notification(const struct watch *watch, const struct poll_news *news, const char *now,
-                             struct notification *notification, struct error *err)
-{
-    notification->origin = NOTIFICATION_POLL;
-    if (text_assign(&notification->source, watch->source.type->system, err) < 0 ||
-        text_assign(&notification->event, news->event, err) < 0 ||
-        text_assign(&notification->record_type, news->record_type, err) < 0 ||
-        text_assign(&notification->record_id, news->record_id, err) < 0 ||
-        text_assign(&notification->occurred_at, news->occurred_at, err) < 0 ||
-        text_assign(&notification->received_at, now, err) < 0)
-        return -1;
-    return 0;
-}
-
-static int send_notification(struct watch *watch, const struct notification *notification, struct error *err)
-{
-    struct envelope envelope = {.source = "/tandem/ingest/poll", .type = MESSAGE_NOTIFICATION};
-    struct kafka_message message = {.topic = watch->poll->notifications};
-    char *key = notification_key(notification);
-    char *value = notification_write(notification, &message.value_length);
-    uint8_t random[24];
-    int status = -1;
-
-    if (key == NULL || value == NULL) {
-        (void)error_no_memory(err);
-        goto out;
-    }
-    random_fill(random, sizeof(random));
-    traceparent_new(random, envelope.traceparent);
-    notification_id(notification, envelope.id);
-    memcpy(envelope.time, notification->received_at, strlen(notification->received_at) + 1);
-    memcpy(envelope.subject, notification->record_id, strlen(notification->record_id) + 1);
-    message.key = key;
-    message.key_length = strlen(key);
-    message.value = value;
-    kafka_message_set_envelope(&message, &envelope);
-    status = producer_send(watch->poll->producer, &message, on_told, watch, err);
-    if (status == 0)
-        watch->untold++;
-out:
-    free(key);
-    free(value);
-    return status;
-}
-
 static int tell(void *arg, const struct poll_news *news, struct error *err)
 {
     struct watch *watch = arg;
-    struct notification notification = {0};
-    char id[UUID_TEXT_SIZE], now[TIMESTAMP_TEXT_SIZE];
-    struct poll_news normalised = *news;
-    int status;
+    const struct telling_news told = {.origin = NOTIFICATION_POLL,
+                                      .system = watch->source.type->system,
+                                      .event = news->event,
+                                      .record_type = news->record_type,
+                                      .record_id = news->record_id,
+                                      .occurred_at = news->occurred_at};
 
-    if (news->record_id == NULL || !uuid_is_valid(news->record_id, strlen(news->record_id)))
-        return 0; /* names nothing that could be read */
-    normalised.record_id = uuid_normalise(news->record_id, id);
-    timestamp_format(clock_now(), TIME_DIGITS, now);
-    status = fill_notification(watch, &normalised, now, &notification, err);
-    if (status == 0)
-        status = send_notification(watch, &notification, err);
-    notification_done(&notification);
-    if (status == 0) {
-        watch->found++;
-        metric_add(watch->found_metric, 1);
-    }
-    return status;
+    if (!telling_is_readable(&told))
+        return 0;
+    if (telling_send(watch->poll->producer, watch->poll->notifications, "/tandem/ingest/poll", &told, on_told, watch,
+                     err) < 0)
+        return -1;
+    watch->untold++;
+    watch->found++;
+    metric_add(watch->found_metric, 1);
+    return 0;
 }
 
 /* --- Asking ------------------------------------------------------------------------------------------------------- */

@@ -2,7 +2,7 @@
  *
  * A table of functions per source; poll.c drives them through rounds and knows nothing of the systems. A round asks for
  * page after page, hands each to take(), tells what it calls news, and ends with end(), whose position becomes the cursor.
- * Loop thread only. */
+ * Internal to poll.c and the sources, poll_*.c. Loop thread only. */
 #ifndef TANDEM_INGEST_POLL_SOURCE_H
 #define TANDEM_INGEST_POLL_SOURCE_H
 

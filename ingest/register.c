@@ -20,6 +20,28 @@ const struct option_spec REGISTER_OPTIONS[] = {
 };
 const size_t REGISTER_OPTION_COUNT = ARRAY_LENGTH(REGISTER_OPTIONS);
 
+const char REGISTER_DETAILS[] =
+    "At Partner Center, which has one registration for the whole tenant:\n"
+    "  show                    Print what is registered.\n"
+    "  events                  Print the names of the events that can be registered.\n"
+    "  create --url URL        Register this URL; does nothing where it is registered already. Another URL, which\n"
+    "                          may be in use by somebody else, is replaced only with --overwrite. What was there is\n"
+    "                          printed before.\n"
+    "  test                    Have Partner Center send a test event, and wait until it says that it was delivered.\n"
+    "\n"
+    "At Dynamics 365, in the organisation of dynamics_365.url:\n"
+    "  dynamics-365 --url URL  Make a service endpoint 'Tandem' with the secret of ingest.serve.dynamics_365_secret, and\n"
+    "                          asynchronous steps: Create, Update, Delete, Win and Lose of the opportunity, and Create,\n"
+    "                          Update and Delete of each table of dynamics_365.child_tables. Updates are told for the\n"
+    "                          columns of dynamics_365.columns only. What is there as wanted stays; what differs is\n"
+    "                          printed, and changed only with --replace.\n"
+    "  dynamics-365 --show     Print what is there and how it differs, and change nothing; with --url, that is compared\n"
+    "                          as well. This is the dry run.\n"
+    "\n"
+    "Exit status: 0 when it is done, or as wanted; 1 when something was refused, not found as wanted, or could not be\n"
+    "reached; 64 for the command line; 71 for Kafka (Partner Center's actions: the refresh token is kept there); 78 for\n"
+    "the configuration.\n";
+
 static const char *const PARTNER_CENTER_ACTIONS[] = {"show", "events", "create", "test"};
 static const char *const PARTNER_CENTER_ONLY[] = {
     "events", "drop-other-events", "overwrite", "signature-header", "wait", "json",

@@ -21,7 +21,8 @@ struct register_request {
     struct register_dynamics dynamics_365;
 };
 
-/* The options of the command, for the program's description. */
+/* The options of the command and what it can do, for the program's description. */
+extern const char REGISTER_DETAILS[];
 extern const struct option_spec REGISTER_OPTIONS[];
 extern const size_t REGISTER_OPTION_COUNT;
 

@@ -28,7 +28,9 @@ struct ingest {
     struct poll *poll;
     struct register_partner_center_run *partner_center_registration;
     struct register_dynamics_run *dynamics_365_registration;
+    struct backfill *backfill;
     unsigned draining; /* roles that have not finished */
+    bool is_refused;   /* the registration: told on standard error */
 };
 
 /* Its application signs in with a secret: nothing is kept in Kafka. */
@@ -39,7 +41,8 @@ static bool registers_dynamics_365(const struct ingest *ingest)
 
 static bool needs_accounts(const struct ingest *ingest)
 {
-    return ingest->roles->fetches || ingest->roles->polls || ingest->roles->registers != NULL;
+    return ingest->roles->fetches || ingest->roles->polls || ingest->roles->registers != NULL ||
+           ingest->roles->backfills != NULL;
 }
 
 /* --- Readiness ---------------------------------------------------------------------------------------------------- */
@@ -58,18 +61,18 @@ static bool fetch_is_ready(void *arg)
     return ingest->fetch != NULL && fetch_is_assigned(ingest->fetch);
 }
 
-static bool partner_center_is_usable(void *arg)
+static const char *partner_center_trouble(void *arg)
 {
     const struct ingest *ingest = arg;
 
-    return ingest->fetch == NULL || fetch_trouble(ingest->fetch, 0) == NULL;
+    return ingest->fetch == NULL ? NULL : fetch_trouble(ingest->fetch, 0);
 }
 
-static bool dynamics_365_is_usable(void *arg)
+static const char *dynamics_365_trouble(void *arg)
 {
     const struct ingest *ingest = arg;
 
-    return ingest->fetch == NULL || ingest->system_count < SYSTEMS_MAX || fetch_trouble(ingest->fetch, 1) == NULL;
+    return ingest->fetch == NULL || ingest->system_count < SYSTEMS_MAX ? NULL : fetch_trouble(ingest->fetch, 1);
 }
 
 static void add_readiness(struct ingest *ingest)
@@ -78,8 +81,8 @@ static void add_readiness(struct ingest *ingest)
     if (ingest->roles->serves || !ingest->roles->fetches)
         return;
     program_add_readiness(ingest->program, "fetch", fetch_is_ready, ingest);
-    program_add_readiness(ingest->program, "partner-center", partner_center_is_usable, ingest);
-    program_add_readiness(ingest->program, "dynamics-365", dynamics_365_is_usable, ingest);
+    program_add_trouble(ingest->program, "partner-center", partner_center_trouble, ingest);
+    program_add_trouble(ingest->program, "dynamics-365", dynamics_365_trouble, ingest);
 }
 
 /* --- What needs credentials --------------------------------------------------------------------------------------- */
@@ -100,8 +103,19 @@ static void on_registration_done(void *arg, const struct error *err)
 
     if (err != NULL) {
         (void)fprintf(stderr, "tandem-ingest: %s\n", err->message);
-        program_fail(ingest->program, EXIT_ERROR, err);
-    } else {
+        ingest->is_refused = true;
+    }
+    program_drained(ingest->program);
+}
+
+static void on_backfill_done(void *arg, const struct error *err)
+{
+    struct ingest *ingest = arg;
+
+    if (err != NULL) {
+        (void)fprintf(stderr, "tandem-ingest: %s (%s)\n", err->message, err->code);
+        program_fail(ingest->program, exit_status_of(err), err);
+    } else if (!program_is_draining(ingest->program)) {
         program_drained(ingest->program);
     }
 }
@@ -142,6 +156,25 @@ static int start_poll(struct ingest *ingest, struct error *err)
     return 0;
 }
 
+static int start_backfill(struct ingest *ingest, struct error *err)
+{
+    const struct roles_settings *settings = ingest->settings;
+    const struct backfill_options options = {.kafka = &settings->kafka,
+                                             .settings = &settings->backfill,
+                                             .request = ingest->roles->backfills,
+                                             .identifier_column = settings->dynamics_365.identifier_column,
+                                             .instance = program_instance(ingest->program),
+                                             .producer = ingest->producer,
+                                             .partner_center = ingest->systems[0],
+                                             .dynamics_365 = ingest->systems[1],
+                                             .out = stdout,
+                                             .progress = stderr,
+                                             .on_done = on_backfill_done,
+                                             .arg = ingest};
+
+    return backfill_new(program_loop(ingest->program), &options, &ingest->backfill, err);
+}
+
 static int start_registration(struct ingest *ingest, struct error *err)
 {
     return register_partner_center_start(program_loop(ingest->program), partner_center_registration(ingest->systems[0]),
@@ -179,6 +212,8 @@ static void on_loaded(void *arg)
     if (program_is_draining(ingest->program))
         return;
     status = ingest->roles->registers != NULL ? start_registration(ingest, &err) : 0;
+    if (status == 0 && ingest->roles->backfills != NULL)
+        status = start_backfill(ingest, &err);
     if (status == 0 && ingest->roles->fetches)
         status = start_fetch(ingest, &err);
     if (status == 0 && ingest->roles->polls)
@@ -217,7 +252,7 @@ static int start_accounts(struct ingest *ingest, struct error *err)
                            err) < 0)
         return -1;
     ingest->system_count = 1;
-    if (!settings->has_dynamics_365 || (!ingest->roles->fetches && !ingest->roles->polls))
+    if (!settings->has_dynamics_365 || ingest->roles->registers != NULL)
         return 0;
     if (dynamics_365_new(loop, &settings->dynamics_365, &ingest->systems[1], err) < 0)
         return -1;
@@ -300,6 +335,10 @@ static void drain(void *arg)
         ingest->draining++;
         fetch_drain(ingest->fetch, on_role_drained, ingest);
     }
+    if (ingest->backfill != NULL) {
+        ingest->draining++;
+        backfill_drain(ingest->backfill, on_role_drained, ingest);
+    }
     on_role_drained(ingest);
 }
 
@@ -311,7 +350,7 @@ static void reload(void *arg)
         serve_reload(ingest->serve);
 }
 
-/* The systems' last callbacks reach fetch, poll and the registration; the producer's reach serve and poll. */
+/* The systems' last callbacks reach fetch, poll and the commands; the producer's reach serve, poll and the backfill. */
 static void stop(void *arg)
 {
     struct ingest *ingest = arg;
@@ -320,6 +359,8 @@ static void stop(void *arg)
         poll_stop(ingest->poll);
     if (ingest->fetch != NULL)
         fetch_stop(ingest->fetch);
+    if (ingest->backfill != NULL)
+        backfill_stop(ingest->backfill);
     credentials_free(ingest->credentials);
     for (size_t i = 0; i < SYSTEMS_MAX; i++)
         system_free(ingest->systems[i]);
@@ -328,6 +369,7 @@ static void stop(void *arg)
     fetch_free(ingest->fetch, CLOSE_MS);
     producer_free(ingest->producer, CLOSE_MS);
     poll_free(ingest->poll, CLOSE_MS);
+    backfill_free(ingest->backfill);
     serve_free(ingest->serve);
 }
 
@@ -336,12 +378,14 @@ int roles_run(const char *program_name, const struct roles_settings *settings, c
     static const struct program_callbacks callbacks = {.start = start, .drain = drain, .reload = reload, .stop = stop};
     struct ingest ingest = {.settings = settings, .roles = roles};
     struct program_settings program = settings->program;
+    int status;
 
     /* A command runs beside the program: it must not take its address, and its output is for people. */
-    if (roles->registers != NULL) {
+    if (roles->registers != NULL || roles->backfills != NULL) {
         program.admin_address = NULL;
         if (program.log_level < LOG_LEVEL_WARNING)
             program.log_level = LOG_LEVEL_WARNING;
     }
-    return program_run(program_name, &program, &callbacks, &ingest);
+    status = program_run(program_name, &program, &callbacks, &ingest);
+    return status == EXIT_OK && ingest.is_refused ? EXIT_ERROR : status;
 }

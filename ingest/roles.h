@@ -17,6 +17,7 @@
 #include "common/systems/credentials.h"
 #include "common/systems/dynamics365.h"
 #include "common/systems/partner_center.h"
+#include "ingest/backfill.h"
 #include "ingest/certificates.h"
 #include "ingest/fetch.h"
 #include "ingest/poll.h"
@@ -34,13 +35,16 @@ struct roles_settings {
     struct certificates_settings certificates;
     struct fetch_settings fetch;
     struct poll_settings poll;
+    struct backfill_settings backfill;
 };
 
 struct roles {
     bool serves;
     bool fetches;
     bool polls;
-    const struct register_request *registers; /* the command "register", instead of roles; else NULL */
+    /* A command instead of roles; else NULL. */
+    const struct register_request *registers;
+    const struct backfill_request *backfills;
 };
 
 /* Runs to the end; returns the exit status. Everything is borrowed. */

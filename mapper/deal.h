@@ -43,8 +43,8 @@ struct deal {
     json_t *pending;  /* the decision under way, as sent; NULL: none */
     json_t *parked;   /* policy manual: {field: {"partner_center", "crm"}} */
     json_t *problems; /* {field: message}: values that cannot be mapped */
-    json_t *refused;  /* {"target/purpose": the last write refused: {"decision", "rules_version", "write", "code",
-                         "message"}}; NULL: none */
+    json_t *refused;  /* {"target/purpose": the last write refused: {"decision", "rules_version", "purpose", "fields",
+                         "write", "code", "message"}}; NULL: none */
     json_t *ledger; /* {side: {field: {"value", "decision", "at"}}}: what we wrote and have not read back; NULL: none */
     json_t *causes; /* of records noted while a decision is under way */
 };

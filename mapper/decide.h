@@ -8,7 +8,9 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "mapper/merge.h"
+#include "common/messages/outcome.h"
+#include "mapper/deal.h"
+#include "mapper/merge_effects.h"
 
 /* The message being merged, as far as decisions need it. */
 struct decide_cause {

@@ -16,7 +16,7 @@
 
 #define PROGRAM "tandem-mapper"
 
-enum { OUTPUT_MAX = 1024 * 1024 };
+enum { OUTPUT_MAX = 1024 * 1024, SECTION_COUNT = 4 };
 
 struct app {
     struct program_settings program_settings;
@@ -34,20 +34,33 @@ static const char *const FOREIGN_SECTIONS[] = {
     "ingest", "pusher", "partner_center", "dynamics_365", "salesforce", "postgres", "credentials", NULL,
 };
 
-static int load_config(struct app *app, const char *path, struct diagnostics *diagnostics)
+/* `reads_rules_only`: the files of the section mapper need not be here; the rules are told when they are read. */
+static void list_sections(struct app *app, bool reads_rules_only, struct config_section out[static SECTION_COUNT])
 {
-    const struct config_section sections[] = {
+    const struct config_section sections[SECTION_COUNT] = {
         {.name = "program", .keys = PROGRAM_KEYS, .key_count = PROGRAM_KEY_COUNT, .target = &app->program_settings},
         {.name = "kafka",
          .keys = KAFKA_KEYS,
          .key_count = KAFKA_KEY_COUNT,
          .target = &app->kafka_settings,
          .validate = kafka_settings_validate},
-        {.name = "mapper", .keys = MAPPER_KEYS, .key_count = MAPPER_KEY_COUNT, .target = &app->mapper_settings},
+        {.name = "mapper",
+         .keys = MAPPER_KEYS,
+         .key_count = MAPPER_KEY_COUNT,
+         .target = &app->mapper_settings,
+         .is_elsewhere = reads_rules_only},
         column_check_section(&app->column_check),
     };
 
-    return config_load(path, sections, ARRAY_LENGTH(sections), FOREIGN_SECTIONS, diagnostics, &app->config);
+    memcpy(out, sections, sizeof(sections));
+}
+
+static int load_config(struct app *app, const char *path, bool reads_rules_only, struct diagnostics *diagnostics)
+{
+    struct config_section sections[SECTION_COUNT];
+
+    list_sections(app, reads_rules_only, sections);
+    return config_load(path, sections, SECTION_COUNT, FOREIGN_SECTIONS, diagnostics, &app->config);
 }
 
 static struct rules *load_rules(const struct app *app, struct diagnostics *diagnostics)
@@ -147,6 +160,23 @@ static int print_config(const struct app *app)
     return status;
 }
 
+static int describe_config(void)
+{
+    struct app app = {0};
+    struct config_section sections[SECTION_COUNT];
+    struct text out;
+    int status = EXIT_ERROR;
+
+    list_sections(&app, false, sections);
+    text_init(&out, OUTPUT_MAX);
+    if (config_describe(sections, SECTION_COUNT, &out) == 0) {
+        print_text(stdout, &out);
+        status = EXIT_OK;
+    }
+    text_done(&out);
+    return status;
+}
+
 /* What would run, and with what. */
 static void print_check(const struct app *app, const char *config_path)
 {
@@ -179,7 +209,7 @@ static int run(const struct command_line *line)
     struct diagnostics diagnostics = DIAGNOSTICS_INIT;
     int status = EXIT_BAD_CONFIG;
 
-    if (load_config(&app, line->config_path, &diagnostics) < 0)
+    if (load_config(&app, line->config_path, false, &diagnostics) < 0)
         goto out;
     if (line->print_config) {
         status = print_config(&app);
@@ -223,15 +253,20 @@ static int settle(const struct command_line *line)
     struct error err = ERROR_INIT;
     int status = EXIT_BAD_CONFIG;
 
-    if (!request.deal_key || !request.field || !request.take) {
+    if ((!request.deal_key || !request.field || !request.take) && !line->check_only && !line->print_config) {
         (void)fputs("tandem-mapper settle: --deal, --field and --take are needed\n", stderr);
         return EXIT_USAGE;
     }
     log_setup(PROGRAM, LOG_LEVEL_WARNING);
-    if (load_config(&app, line->config_path, &diagnostics) == 0)
+    if (load_config(&app, line->config_path, true, &diagnostics) == 0)
         app.rules = load_rules(&app, &diagnostics);
     print_diagnostics(&diagnostics);
-    if (app.rules && settle_command_run(&app.kafka_settings, app.rules, &request, &err) == 0) {
+    if (app.rules && line->print_config) {
+        status = print_config(&app);
+    } else if (app.rules && line->check_only) {
+        print_check(&app, line->config_path);
+        status = EXIT_OK;
+    } else if (app.rules && settle_command_run(&app.kafka_settings, app.rules, &request, &err) == 0) {
         (void)printf("deal %s: field %s takes the value of %s; what comes of it stands in the audit\n",
                      request.deal_key, request.field, request.take);
         status = EXIT_OK;
@@ -252,7 +287,7 @@ static const struct option_spec CHECK_OPTIONS[] = {
 };
 
 static const struct option_spec PREVIEW_OPTIONS[] = {
-    {"rules", "FILE", "The rules to apply."},
+    {"rules", "FILE", "The rules to apply; needed."},
     {"base", "FILE", "Both records as they were when they last agreed: {\"partner_center\": {…}, \"crm\": {…}}."},
     {"json", NULL, "Print the decisions as they would be in the topic."},
 };
@@ -262,20 +297,35 @@ static const struct command_spec COMMANDS[] = {
      .help = "Merge what comes in from both sides and decide what is written where.",
      .needs_config = true},
     {.name = "settle",
-     .help = "Settle a conflict that policy manual has left open (docs/architecture.md).",
+     .help = "Settle a conflict that the policy manual has left open.",
+     .details =
+         "--deal, --field and --take are needed; the audit's view manual_conflicts lists what is open. The order goes\n"
+         "to the running mapper by way of Kafka; what it writes, and why, stands in the audit.\n"
+         "\n"
+         "Exit status: 0 when Kafka has it, 64 when the rules have no such field or settle it themselves, 71 when\n"
+         "the brokers do not take it, 78 for the configuration or the rules.\n",
      .options = SETTLE_OPTIONS,
      .option_count = ARRAY_LENGTH(SETTLE_OPTIONS),
      .needs_config = true},
     {.name = "check",
      .arguments = "RULES",
      .help = "Check a rule file and show what it maps.",
+     .details = "Exit status: 0 when the rules are good, 78 when not; every error is told with its place.\n",
      .options = CHECK_OPTIONS,
      .option_count = ARRAY_LENGTH(CHECK_OPTIONS)},
-    {.name = "test", .arguments = "TESTFILE...", .help = "Run rule tests (docs/rules-tests.md)."},
+    {.name = "test",
+     .arguments = "TESTFILE...",
+     .help = "Run rule tests (docs/rules-tests.md).",
+     .details = "Exit status: 0 when every case passes, 1 when one fails, 78 when a file cannot be used.\n"},
     {.name = "reference", .help = "Print the reference of the rule language, as in docs/rules.md."},
     {.name = "preview",
      .arguments = "REFERRAL CRM_RECORD",
      .help = "Show what would be written for two records, given as JSON files ('-': there is none), and why.",
+     .details =
+         "The records are what the two systems' APIs answer. Without --base they have never agreed, as when a\n"
+         "referral meets an opportunity for the first time. --rules is needed. Nothing is read or written elsewhere.\n"
+         "\n"
+         "Exit status: 0 when it is shown, 78 when a file cannot be used.\n",
      .options = PREVIEW_OPTIONS,
      .option_count = ARRAY_LENGTH(PREVIEW_OPTIONS)},
 };
@@ -303,6 +353,8 @@ int main(int argc, char **argv)
     parsed = command_line_parse(&DESCRIPTION, argc, argv, &line);
     if (parsed != 0)
         return parsed > 0 ? EXIT_OK : EXIT_USAGE;
+    if (line.describe_config)
+        return describe_config();
     if (!line.command->name)
         return run(&line);
     return strcmp(line.command->name, "settle") == 0 ? settle(&line) : command_run(&line);

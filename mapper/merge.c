@@ -386,7 +386,7 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
     return 0;
 }
 
-/* An outcome is also a reading of the target, whoever's it was. */
+/* An outcome is also a reading of the target, whoever's it was; but not while the deal has no record there. */
 static int see_outcome(struct deal *deal, const struct rules *rules, const struct outcome *outcome, enum side target,
                        enum deal_news *ret_news, struct error *err)
 {
@@ -396,7 +396,7 @@ static int see_outcome(struct deal *deal, const struct rules *rules, const struc
     if (outcome->record_id != NULL && *id == NULL && outcome->result != OUTCOME_REFUSED &&
         text_assign(id, outcome->record_id, err) < 0)
         return -1;
-    if (outcome->documents == NULL)
+    if (outcome->documents == NULL || *id == NULL)
         return 0;
     return deal_see(deal, rules, target, outcome->documents, ret_news, err);
 }
@@ -408,12 +408,33 @@ static bool is_birth_of_referral(const struct deal *deal, const struct outcome *
            text_starts_with(deal->key, DEAL_KEY_PREFIX_CRM);
 }
 
+/* A decision that was refused and then driven again by a person: what was kept of it, for which the caller has the
+ * reference; NULL: it is none such, or has come to nothing once more. Met by another version it may be decided on anew,
+ * since the cause of the refusal was mended. */
+static json_t *take_refusal(struct deal *deal, const struct outcome *outcome)
+{
+    const char *key;
+    json_t *refusal;
+
+    if (outcome->result == OUTCOME_REFUSED || outcome->result == OUTCOME_GONE)
+        return NULL;
+    json_object_foreach (deal->refused, key, refusal) {
+        if (!text_equal(json_text_of(refusal, "decision"), outcome->decision_id))
+            continue;
+        (void)json_incref(refusal);
+        (void)json_object_del(deal->refused, key);
+        return refusal;
+    }
+    return NULL;
+}
+
 int merge_outcome(struct deal *deal, const struct merge_context *context, const struct outcome *outcome,
                   struct merge_effects *ret_effects, struct error *err)
 {
-    const struct decide_cause cause = {.context = context, .at = outcome->finished_at};
+    /* Only told where something else is: that values no longer wait for a person. */
+    const struct decide_cause cause = {.context = context, .at = outcome->finished_at, .quiet_reason = "unchanged"};
     enum side target = text_equal(outcome->target, "crm") ? SIDE_CRM : SIDE_PARTNER_CENTER;
-    json_t *pending = deal->pending;
+    json_t *pending = NULL; /* what the outcome is of, if that is known */
     enum deal_news news;
     int status;
 
@@ -421,8 +442,13 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
     if (deal->alias != NULL)
         return 0; /* late outcomes of the old key end here */
     status = see_outcome(deal, context->rules, outcome, target, &news, err);
-    if (status == 0 && text_equal(json_text_of(pending, "id"), outcome->decision_id)) {
+    if (status == 0 && text_equal(json_text_of(deal->pending, "id"), outcome->decision_id)) {
+        pending = deal->pending;
         deal->pending = NULL;
+    } else if (status == 0) {
+        pending = take_refusal(deal, outcome);
+    }
+    if (status == 0 && pending != NULL) {
         status = take_result(deal, &cause, outcome, pending, target, news, ret_effects, err);
         json_decref(pending);
         if (status == 0 && is_birth_of_referral(deal, outcome, target)) {
@@ -439,12 +465,4 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
     if (status < 0)
         merge_effects_done(ret_effects);
     return status;
-}
-
-void merge_effects_done(struct merge_effects *effects)
-{
-    decision_done(&effects->decision);
-    notification_done(&effects->notification);
-    record_done(&effects->record);
-    *effects = (struct merge_effects){0};
 }

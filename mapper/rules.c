@@ -11,11 +11,6 @@
 #include "mapper/transform.h"
 #include "mapper/value.h"
 
-const char *side_name(enum side side)
-{
-    return side == SIDE_CRM ? "crm" : "partner-center";
-}
-
 const struct rule_field *rules_field(const struct rules *rules, const char *name)
 {
     for (size_t i = 0; i < rules->field_count; i++) {

@@ -16,8 +16,8 @@
 
 #include "common/base/diagnostic.h"
 #include "common/base/error.h"
-
-enum side { SIDE_PARTNER_CENTER, SIDE_CRM, SIDE_COUNT };
+#include "mapper/rules_path.h"
+#include "mapper/side.h"
 
 enum rule_policy {
     POLICY_PARTNER_CENTER,
@@ -31,7 +31,7 @@ enum rule_policy {
 /* Known only where Microsoft is a party of the deal. */
 #define RULES_PATH_MICROSOFT_STATUS "microsoft.status"
 
-enum { RULE_PATHS_MAX = 8, RULE_FIELDS_MAX = 200 };
+enum { RULE_FIELDS_MAX = 200 };
 
 struct transform;
 
@@ -119,12 +119,6 @@ void rules_free(struct rules *rules); /* accepts NULL */
 
 /* NULL: there is no such field. */
 const struct rule_field *rules_field(const struct rules *rules, const char *name);
-
-const char *side_name(enum side side); /* "partner-center", "crm" */
-static inline enum side side_other(enum side side)
-{
-    return side == SIDE_CRM ? SIDE_PARTNER_CENTER : SIDE_CRM;
-}
 
 /* Does a path of Partner Center's side belong to Microsoft's referral of the engagement ("microsoft.status")? */
 bool rule_path_is_of_microsoft(const char *path);

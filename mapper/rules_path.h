@@ -17,11 +17,13 @@
 
 #include "common/base/diagnostic.h"
 #include "common/base/yaml.h"
-#include "mapper/rules.h"
+#include "mapper/side.h"
 
 enum { RULES_PATH_BYTES_MAX = 400, RULES_PATH_MEMBERS_MAX = 20 };
 
 #define RULES_PATH_LABEL "@label"
+
+enum { RULE_PATHS_MAX = 8 /* of a field on one side */ };
 
 enum rules_path_shape {
     RULES_PATH_PLAIN,

@@ -7,7 +7,8 @@
 
 #include <jansson.h>
 
-#include "mapper/rules.h"
+#include "common/base/attributes.h"
+#include "mapper/side.h"
 
 /* A new reference, or NULL with 0 where the document does not tell: a label, a looked-up record or rows that were not
  * asked for. -1: out of memory. Otherwise what is not there is null; rows of the CRM that are not there are an empty

@@ -9,7 +9,7 @@
 
 #include "common/base/diagnostic.h"
 #include "common/base/yaml.h"
-#include "mapper/rules.h"
+#include "mapper/side.h"
 
 /* All return -1 after an error was reported. */
 

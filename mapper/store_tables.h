@@ -1,7 +1,7 @@
 /* The LMDB database of the local store: the tables `deals` and `meta`, how their keys and values look, and one
  * transaction on them at a time.
  *
- * Does not know when what is there may be trusted, nor what follows from a failure: that is store.c's, which owns it.
+ * Does not know when what is there may be trusted, nor what follows from a failure: that is store.c's, which owns it. Internal to it.
  * So the functions return 0, a code of LMDB, an errno, or one of enum store_tables_code. Loop thread only. */
 #ifndef TANDEM_MAPPER_STORE_TABLES_H
 #define TANDEM_MAPPER_STORE_TABLES_H

@@ -6,6 +6,7 @@
 #include "common/base/json.h"
 #include "common/base/text.h"
 #include "mapper/rules_language.h"
+#include "mapper/rules_path.h"
 #include "mapper/rules_yaml.h"
 #include "mapper/value.h"
 

@@ -10,7 +10,7 @@
 
 #include "common/base/diagnostic.h"
 #include "common/base/yaml.h"
-#include "mapper/rules.h"
+#include "mapper/side.h"
 
 enum { TABLE_ROWS_MAX = 1000 };
 

@@ -15,7 +15,7 @@
 
 #include "common/base/diagnostic.h"
 #include "common/base/yaml.h"
-#include "mapper/rules.h"
+#include "mapper/side.h"
 #include "mapper/table.h"
 
 enum { TRANSFORM_STEPS_MAX = 16, TRANSFORM_MESSAGE_SIZE = 320 };

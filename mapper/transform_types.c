@@ -1,5 +1,6 @@
 /* The list of the transforms: what the loader checks and the documentation tells. */
 #include "common/base/attributes.h"
+#include "mapper/rules_path.h"
 #include "mapper/transform_apply.h"
 #include "mapper/value.h"
 

@@ -24,7 +24,7 @@ enum {
     START_TIMEOUT_MS = 3000, /* of one attempt to reach the brokers */
     START_PAUSE_MS = 500,
     LOCK_PAUSE_MS = 100,  /* before the store is tried again that another process holds */
-    LOCK_WAIT_MS = 30000, /* it is fenced by us and ends; longer than that is another matter */
+    LOCK_WAIT_MS = 15000, /* a predecessor that was told to stop has ended by then (drain_deadline) */
     ATTEMPTS_OF_DEADLY = CRASH_MARK_DEATHS_MAX + 1
 };
 
@@ -35,10 +35,10 @@ const struct config_key MAPPER_KEYS[] = {
      .is_required = true,
      .help = "The rule file: who takes part and how fields are mapped. Its content is read anew on SIGHUP."},
     {.name = "store_directory",
-     .type = CONFIG_PATH,
+     .type = CONFIG_DIRECTORY,
      .offset = offsetof(struct mapper_settings, store_directory),
      .default_text = "/var/lib/tandem/mapper",
-     .help = "Holds the local copy of the deals' state, one directory per instance; when it is lost, the state is read "
+     .help = "Holds the local copy of the deals' state, one directory per process; when it is lost, the state is read "
              "from Kafka again."},
     {.name = "store_size",
      .type = CONFIG_SIZE,
@@ -88,7 +88,7 @@ struct worker {
     char *identity;                       /* of the topic `deals`; NULL until the brokers have answered */
     struct loop_timer *start;
     struct transaction_worker *transaction; /* NULL until then */
-    struct store *store;                    /* NULL until the first assignment */
+    struct store *store;                    /* NULL until then; before we are in the group */
     struct loop_timer *open;
     int64_t open_until_ms;
     struct changelog *changelog;
@@ -404,25 +404,6 @@ static int take_store(struct worker *worker, struct error *err)
                          worker, &worker->changelog, err);
 }
 
-/* Only once we are in the group: a process that runs under our name and has the store is fenced by then, and ends. */
-static void on_open(void *arg)
-{
-    struct worker *worker = arg;
-    struct error err = ERROR_INIT;
-
-    if (store_open(worker->settings->store_directory, worker->settings->store_size, &worker->store, &err) < 0) {
-        if (err.class == ERROR_TRANSIENT && clock_monotonic_ms() < worker->open_until_ms)
-            loop_timer_set(worker->open, LOCK_PAUSE_MS);
-        else
-            fail(worker, &err);
-        return;
-    }
-    if (take_store(worker, &err) < 0)
-        fail(worker, &err);
-    else
-        begin_restore(worker);
-}
-
 static void on_assigned(void *arg, const int32_t *partitions, size_t count)
 {
     struct worker *worker = arg;
@@ -440,14 +421,8 @@ static void on_assigned(void *arg, const int32_t *partitions, size_t count)
         memcpy(worker->partitions, partitions, count * sizeof(*partitions));
     worker->partition_count = count;
     metric_set(worker->metrics.partitions, (int64_t)count);
-    if (worker->is_draining)
-        return;
-    if (worker->store) {
+    if (!worker->is_draining)
         begin_restore(worker);
-    } else if (!loop_timer_is_set(worker->open)) {
-        worker->open_until_ms = clock_monotonic_ms() + LOCK_WAIT_MS;
-        loop_timer_set(worker->open, 0);
-    }
 }
 
 static void on_revoked(void *arg, const int32_t *partitions, size_t count)
@@ -496,6 +471,47 @@ static int join(struct worker *worker, struct error *err)
     return transaction_worker_new(worker->loop, worker->kafka, &options, &callbacks, worker, &worker->transaction, err);
 }
 
+/* Somebody who has the directory is at work with it: joining the group would take partitions from him that could not be
+ * worked on here. He is waited for, as he may be about to end. */
+static void wait_for_store(struct worker *worker, struct error *err)
+{
+    const char *directory = worker->settings->store_directory;
+    int64_t now_ms = clock_monotonic_ms();
+
+    if (worker->open_until_ms == 0) {
+        worker->open_until_ms = now_ms + LOCK_WAIT_MS;
+        log_warning("mapper.waiting_for_store", LOG_TEXT("directory", directory),
+                    LOG_INTEGER("at_most_ms", LOCK_WAIT_MS),
+                    LOG_TEXT("reason", "another process has it; each tandem-mapper needs a directory of its own"));
+    }
+    if (now_ms < worker->open_until_ms) {
+        loop_timer_set(worker->open, LOCK_PAUSE_MS);
+        return;
+    }
+    error_set(
+        err, ERROR_CONFIG, "store.locked",
+        "mapper.store_directory: %s is in use by another process; each tandem-mapper needs a directory of its own",
+        directory);
+    fail(worker, err);
+}
+
+/* The store first, then the group. */
+static void on_open(void *arg)
+{
+    struct worker *worker = arg;
+    struct error err = ERROR_INIT;
+
+    if (store_open(worker->settings->store_directory, worker->settings->store_size, &worker->store, &err) < 0) {
+        if (err.class == ERROR_TRANSIENT)
+            wait_for_store(worker, &err);
+        else
+            fail(worker, &err);
+        return;
+    }
+    if (take_store(worker, &err) < 0 || join(worker, &err) < 0)
+        fail(worker, &err);
+}
+
 static int look_at_topics(struct worker *worker, struct error *err)
 {
     struct text report;
@@ -524,8 +540,7 @@ static void on_start(void *arg)
         loop_timer_set(worker->start, START_PAUSE_MS);
         return;
     }
-    if (join(worker, &err) < 0)
-        fail(worker, &err);
+    on_open(worker);
 }
 
 int worker_new(struct program *program, const struct kafka_settings *kafka, const struct mapper_settings *settings,

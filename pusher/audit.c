@@ -6,6 +6,7 @@
 
 #include "common/base/json.h"
 #include "common/base/retry.h"
+#include "common/base/text.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
 
@@ -57,7 +58,8 @@ struct audit {
     size_t single_left; /* rows to be sent alone, since one among them cannot be stored */
     PGresult *result;   /* of the statement under way */
     bool is_up;
-    struct error reported; /* the last failure logged */
+    struct error reported;  /* the last failure logged */
+    struct secret password; /* read again after the server has refused the first one; else empty */
     struct series *queued_series;
     struct series *up_series;
     struct series *commit_series;
@@ -132,18 +134,46 @@ static void lose_connection(struct audit *audit, const char *what)
     lose(audit, &err);
 }
 
+static void lose_connecting(struct audit *audit)
+{
+    struct error err = ERROR_INIT;
+
+    (void)postgres_connect_error(&err, audit->connection, audit->settings);
+    lose(audit, &err);
+}
+
+/* A password that was refused may have been put right in its file since. */
+static void read_password_again(struct audit *audit)
+{
+    static const char scheme[] = "file:";
+    const char *reference = audit->settings->password.reference;
+    struct secret fresh = {0};
+    struct error err = ERROR_INIT;
+
+    if (strcmp(audit->reported.code, "postgres.password") != 0 || reference == NULL ||
+        !text_starts_with(reference, scheme) || secret_from_file(reference + strlen(scheme), &fresh, &err) < 0)
+        return;
+    secret_done(&audit->password);
+    audit->password = fresh;
+}
+
 static void connect_now(struct audit *audit)
 {
+    struct postgres_settings settings = *audit->settings;
     struct postgres_parameters parameters;
 
-    postgres_parameters_init(&parameters, audit->settings);
+    read_password_again(audit);
+    if (audit->password.bytes != NULL)
+        settings.password = audit->password;
+    postgres_parameters_init(&parameters, &settings);
     audit->connection = PQconnectStartParams(parameters.keywords, parameters.values, 0);
     audit->state = CONNECTING;
     loop_timer_set(audit->timer, audit->settings->connect_timeout_ms);
     if (audit->connection == NULL || PQstatus(audit->connection) == CONNECTION_BAD || watch(audit, EV_WRITE) < 0) {
-        lose_connection(audit, "connect");
+        lose_connecting(audit);
         return;
     }
+    postgres_connect_prepare(audit->connection);
     (void)PQsetNoticeProcessor(audit->connection, postgres_ignore_notice, NULL);
 }
 
@@ -190,7 +220,7 @@ static void go_on_connecting(struct audit *audit)
         break;
     }
     if (status < 0)
-        lose_connection(audit, "connect");
+        lose_connecting(audit);
 }
 
 static void on_timer(void *arg)
@@ -499,6 +529,13 @@ bool audit_is_up(const struct audit *audit)
     return audit->is_up;
 }
 
+const char *audit_trouble(const struct audit *audit)
+{
+    if (audit->is_up)
+        return NULL;
+    return audit->reported.class == ERROR_NONE ? "not connected yet" : audit->reported.message;
+}
+
 void audit_free(struct audit *audit)
 {
     struct error err = ERROR_INIT;
@@ -513,5 +550,6 @@ void audit_free(struct audit *audit)
         end_first(audit, NULL, &err);
     loop_timer_free(audit->timer);
     loop_timer_free(audit->upkeep);
+    secret_done(&audit->password);
     free(audit);
 }

@@ -2,7 +2,8 @@
  *
  * One connection on the loop; rows that wait are sent together and committed in one transaction, in their order. When
  * the connection breaks, what was under way is sent again after a pause, which adds nothing twice (append_audit(),
- * deploy/postgres/003_append.sql). Waits for the database without end; the caller bounds what it hands in.
+ * deploy/postgres/003_append.sql). Waits for the database without end; the caller bounds what it hands in. A password
+ * that the server refuses is read from its file again before the next try.
  * Loop thread only. The callback comes exactly once per row, never from inside audit_append(). Connecting blocks while
  * a host's name is resolved, which libpq does by itself; nothing else does. */
 #ifndef TANDEM_PUSHER_AUDIT_H
@@ -44,6 +45,8 @@ int audit_new(struct loop *loop, const struct postgres_settings *settings, const
 int audit_append(struct audit *audit, json_t *row, audit_callback on_committed, void *arg, struct error *err)
     TANDEM_MUST_CHECK;
 bool audit_is_up(const struct audit *audit);
+/* Why no rows can be stored just now; NULL when they can. Valid until the loop's next turn. */
+const char *audit_trouble(const struct audit *audit);
 /* Ends what waits with an error; callbacks come before it returns. Accepts NULL. */
 void audit_free(struct audit *audit);
 

@@ -93,9 +93,19 @@ static void look_for_gap(struct delivery *delivery)
 
     if (missing == 0)
         return;
-    metric_add(metrics_series(delivery->ports->missing_metric, NULL), missing);
+    metric_add(metrics_series(delivery->ports->missing_metric, (const char *const[]){NULL}), missing);
     log_warning("push.gap", LOG_TEXT("deal_key", decision->deal_key), LOG_TEXT("decision_id", decision->id),
                 LOG_INTEGER("missing", missing), LOG_TEXT("trace_id", delivery->received.trace_id));
+}
+
+/* What a person has driven again comes behind later decisions of its deal. It overwrites nothing that is newer all the
+ * same where it says what it expects: a version, or that there is no such record yet. */
+static bool is_superseded(const struct delivery *delivery)
+{
+    const struct decision *decision = &delivery->received.decision;
+    const bool is_safe = decision->action == DECISION_CREATE || decision->expected_etag != NULL;
+
+    return lane_is_superseded(&delivery->item, decision->number) && !(delivery->received.is_redriven && is_safe);
 }
 
 static void begin_work(struct delivery *delivery)
@@ -105,7 +115,7 @@ static void begin_work(struct delivery *delivery)
     look_for_gap(delivery);
     delivery_set_now(delivery->started_at);
     delivery->target = delivery->ports->find_target(delivery->ports->arg, delivery->received.decision.system);
-    if (lane_is_superseded(&delivery->item, delivery->received.decision.number)) {
+    if (is_superseded(delivery)) {
         (void)execution_init(&delivery->execution, &delivery->received.decision, false, 0,
                              delivery->ports->unexplained_max);
         delivery->is_executing = true;

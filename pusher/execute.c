@@ -140,10 +140,11 @@ static enum execute_next judge(struct execution *execution, bool shows, bool is_
 
 static enum execute_next take_absence(struct execution *execution)
 {
-    if (execution->was_refused)
-        return finish(execution, OUTCOME_REFUSED, false);
+    /* A record that is not visible any more is often refused first. */
     if (execution->decision->action != DECISION_CREATE)
         return finish(execution, OUTCOME_GONE, false);
+    if (execution->was_refused)
+        return finish(execution, OUTCOME_REFUSED, false);
     if (execution->was_conflict) {
         if (++execution->rounds >= EXECUTE_ROUNDS_MAX)
             return finish(execution, OUTCOME_CONFLICT, false);
@@ -159,12 +160,17 @@ static enum execute_next take_absence(struct execution *execution)
 static enum execute_next take_reading(struct execution *execution, const struct system_answer *answer,
                                       enum system_result result, bool shows, bool is_certain)
 {
-    if ((result == SYSTEM_GONE || result == SYSTEM_REFUSED) && !execution->was_refused)
+    if ((result == SYSTEM_GONE || result == SYSTEM_REFUSED) && !execution->was_refused) {
         execution->error = answer->error;
+        execution->status = answer->status;
+    }
     switch (result) {
     case SYSTEM_DONE:
-        return is_to_be_finished(execution, answer) ? call(execution, EXECUTE_WRITE)
-                                                    : judge(execution, shows, is_certain);
+        if (is_to_be_finished(execution, answer))
+            return call(execution, EXECUTE_WRITE);
+        if (execution->is_in_doubt && shows)
+            execution->status = answer->status;
+        return judge(execution, shows, is_certain);
     case SYSTEM_GONE:
         return take_absence(execution);
     case SYSTEM_REFUSED:
@@ -209,7 +215,9 @@ enum execute_next execution_take(struct execution *execution, const struct syste
     execution->duration_us += answer->duration_us;
     execution->retry_after_ms = answer->retry_after_ms;
     execution->settling_left_ms = 0;
-    if (answer->status != 0)
+    /* A reading that only shows the record beside a refusal or a conflict does not hide what the write was told. */
+    if (answer->status != 0 &&
+        (execution->call == EXECUTE_WRITE || (!execution->was_refused && !execution->was_conflict)))
         execution->status = answer->status;
     if (result != SYSTEM_RETRY && result != SYSTEM_UNKNOWN && result != SYSTEM_BLOCKED)
         execution->failures = 0;

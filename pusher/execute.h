@@ -61,7 +61,7 @@ struct execution {
     int64_t retry_after_ms;   /* -1: the target did not say */
     int64_t calls;            /* requests sent */
     int64_t duration_us;      /* of all calls together */
-    long status;              /* of the last answer */
+    long status; /* of the answer the result rests on: to a refused or conflicting write, not to the reading after */
     /* The result, once finished: */
     int result; /* enum outcome_result */
     bool is_certain;

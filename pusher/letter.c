@@ -98,6 +98,49 @@ static int set_detail(json_t *row, const struct kafka_message *message)
     return status;
 }
 
+static int set_origin(json_t *row, const struct kafka_message *message)
+{
+    static const struct {
+        const char *column, *header;
+    } NUMBERS[] = {{"origin_partition", DEAD_LETTER_PARTITION}, {"origin_offset", DEAD_LETTER_OFFSET}};
+
+    if (set_header(row, "origin_topic", message, DEAD_LETTER_TOPIC) < 0)
+        return -1;
+    for (size_t i = 0; i < ARRAY_LENGTH(NUMBERS); i++) {
+        char *text = header_text(message, NUMBERS[i].header);
+        unsigned long long number;
+        int status = 0;
+
+        if (text != NULL && text_parse_unsigned(text, i == 0 ? INT32_MAX : INT64_MAX, &number))
+            status = json_object_set_new(row, NUMBERS[i].column, json_integer((json_int_t)number));
+        free(text);
+        if (status < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static bool header_is(const struct kafka_message *message, const char *name, const char *text)
+{
+    size_t length = 0;
+    const char *value = kafka_message_header(message, name, &length);
+
+    return value != NULL && length == strlen(text) && memcmp(value, text, length) == 0;
+}
+
+/* A validation event that has come through as far as it goes is no failure. */
+static int set_test(json_t *row)
+{
+    static const char *const NOT_SAID[] = {"error_class", "error_code", "error_message"};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(NOT_SAID); i++)
+        (void)json_object_del(row, NOT_SAID[i]);
+    return json_object_set_new(row, "phase", json_string("none")) < 0 ||
+                   json_object_set_new(row, "action", json_string("none")) < 0
+               ? -1
+               : json_object_set_new(row, "reason", json_string(DEAD_LETTER_CODE_TEST));
+}
+
 static char *delivery_id(const struct kafka_message *message, char out[static UUID_TEXT_SIZE])
 {
     char *name = text_format("%s/%" PRId32 "/%" PRId64, message->topic, message->partition, message->offset);
@@ -126,11 +169,12 @@ json_t *letter_row(const struct kafka_message *message, const char *instance)
     if (kafka_message_get_envelope(message, &envelope))
         traceparent_trace_id(envelope.traceparent, trace_id);
     row = audit_row_dead_letter(&origin, &unknown);
-    if (row != NULL && set_key(row, message) == 0 && set_detail(row, message) == 0 &&
+    if (row != NULL && set_key(row, message) == 0 && set_detail(row, message) == 0 && set_origin(row, message) == 0 &&
         set_header(row, "reason", message, DEAD_LETTER_STAGE) == 0 &&
         set_header(row, "error_class", message, DEAD_LETTER_CLASS) == 0 &&
         set_header(row, "error_code", message, DEAD_LETTER_CODE) == 0 &&
-        set_header(row, "error_message", message, DEAD_LETTER_MESSAGE) == 0)
+        set_header(row, "error_message", message, DEAD_LETTER_MESSAGE) == 0 &&
+        (!header_is(message, DEAD_LETTER_CODE, DEAD_LETTER_CODE_TEST) || set_test(row) == 0))
         return row;
     json_decref(row);
     return NULL;
@@ -155,10 +199,7 @@ static void on_committed(void *arg, const struct audit_receipt *receipt, const s
 
 static bool is_our_own(const struct kafka_message *message)
 {
-    size_t length = 0;
-    const char *stage = kafka_message_header(message, DEAD_LETTER_STAGE, &length);
-
-    return stage != NULL && length == strlen("pusher") && memcmp(stage, "pusher", length) == 0;
+    return header_is(message, DEAD_LETTER_STAGE, "pusher");
 }
 
 int letter_take(const struct letter_ports *ports, const struct kafka_message *message, struct error *err)

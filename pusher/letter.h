@@ -1,7 +1,7 @@
 /* Messages of `dead-letters` that other programs set aside, as rows of the audit.
  *
  * What ingest or the mapper could not process is told where operators look with SQL: who set it aside, why, and where it
- * came from. The message itself stays in its topic. What the pusher set aside has its row already and is passed over.
+ * came from. A validation event comes this way, too, and is a row "none". The message itself stays in its topic. What the pusher set aside has its row already and is passed over.
  * Reading the same letter again adds nothing.
  * Loop thread only. A letter that no row can hold is logged and finished, for it would be in the way for ever. */
 #ifndef TANDEM_PUSHER_LETTER_H

@@ -8,6 +8,7 @@
 #include "common/kafka/topics.h"
 #include "common/runtime/command_line.h"
 #include "common/runtime/config.h"
+#include "common/runtime/config_value.h"
 #include "common/runtime/log.h"
 #include "common/runtime/program.h"
 #include "common/systems/credentials.h"
@@ -15,6 +16,7 @@
 #include "common/systems/partner_center.h"
 #include "pusher/migrate.h"
 #include "pusher/postgres.h"
+#include "pusher/redrive.h"
 #include "pusher/worker.h"
 
 #define PROGRAM "tandem-pusher"
@@ -57,7 +59,7 @@ struct app {
 
 static const char *const FOREIGN_SECTIONS[] = {"ingest", "mapper", "salesforce", NULL};
 
-static int load_config(struct app *app, const char *path, struct diagnostics *diagnostics)
+static void list_sections(struct app *app, struct config_section out[static SECTION_COUNT])
 {
     const struct config_section sections[SECTION_COUNT] = {
         [SECTION_PROGRAM] = {.name = "program",
@@ -100,7 +102,15 @@ static int load_config(struct app *app, const char *path, struct diagnostics *di
                                   .validate = dynamics_365_settings_validate},
     };
 
-    if (config_load(path, sections, ARRAY_LENGTH(sections), FOREIGN_SECTIONS, diagnostics, &app->config) < 0)
+    memcpy(out, sections, sizeof(sections));
+}
+
+static int load_config(struct app *app, const char *path, struct diagnostics *diagnostics)
+{
+    struct config_section sections[SECTION_COUNT];
+
+    list_sections(app, sections);
+    if (config_load(path, sections, SECTION_COUNT, FOREIGN_SECTIONS, diagnostics, &app->config) < 0)
         return -1;
     if (app->has_partner_center && !app->has_credentials)
         return diagnostics_error(
@@ -248,6 +258,23 @@ static int print_config(const struct app *app)
     return status;
 }
 
+static int describe_config(void)
+{
+    struct app app = {0};
+    struct config_section sections[SECTION_COUNT];
+    struct text out;
+    int status = EXIT_ERROR;
+
+    list_sections(&app, sections);
+    text_init(&out, OUTPUT_MAX);
+    if (config_describe(sections, SECTION_COUNT, &out) == 0) {
+        print_text(stdout, &out);
+        status = EXIT_OK;
+    }
+    text_done(&out);
+    return status;
+}
+
 static int run_migrate(const struct app *app, const struct command_line *line)
 {
     const char *conninfo_file = command_line_option(line, "conninfo-file");
@@ -267,6 +294,92 @@ static int run_migrate(const struct app *app, const struct command_line *line)
     text_done(&report);
     secret_done(&conninfo);
     return status;
+}
+
+/* "24h", or a moment. */
+static bool read_since(const char *text, int64_t *ret_ms)
+{
+    struct timestamp moment;
+    struct value_fault fault;
+    int64_t ago_ms;
+
+    if (timestamp_parse(text, false, &moment)) {
+        *ret_ms = timestamp_to_ms(moment);
+        return true;
+    }
+    if (value_parse_duration(text, &ago_ms, &fault) < 0)
+        return false;
+    *ret_ms = timestamp_to_ms(clock_now()) - ago_ms;
+    return true;
+}
+
+/* -1: told on standard error. */
+static int read_selection(const struct command_line *line, struct redrive_request *request)
+{
+    struct set_aside_selection *selection = &request->selection;
+    const char *since = command_line_option(line, "since"), *limit = command_line_option(line, "limit");
+    unsigned long long number = REDRIVE_LIMIT_DEFAULT;
+
+    selection->deal = command_line_option(line, "deal");
+    selection->code = command_line_option(line, "code");
+    selection->stage = command_line_option(line, "stage");
+    if (since != NULL && !read_since(since, &selection->since_ms)) {
+        (void)fprintf(stderr, PROGRAM ": --since wants a time like 24h or 2026-11-21T04:00:00Z\n");
+        return -1;
+    }
+    if (limit != NULL && (!text_parse_unsigned(limit, REDRIVE_LIMIT_MAX, &number) || number == 0)) {
+        (void)fprintf(stderr, PROGRAM ": --limit wants a number from 1 to %d\n", REDRIVE_LIMIT_MAX);
+        return -1;
+    }
+    request->limit = (size_t)number;
+    if (line->argument_count > SET_ASIDE_PLACES_MAX) {
+        (void)fprintf(stderr, PROGRAM ": at most %d letters can be named\n", SET_ASIDE_PLACES_MAX);
+        return -1;
+    }
+    for (size_t i = 0; i < line->argument_count; i++) {
+        if (!set_aside_read_place(line->arguments[i], &selection->places[i])) {
+            (void)fprintf(stderr, PROGRAM ": a letter is named by partition and offset, as in 0/17\n");
+            return -1;
+        }
+        selection->place_count++;
+    }
+    return 0;
+}
+
+/* All letters at once are driven only by who says so. */
+static bool is_chosen(const struct command_line *line, const struct set_aside_selection *selection)
+{
+    return selection->place_count > 0 || selection->deal != NULL || selection->code != NULL ||
+           selection->stage != NULL || selection->since_ms != 0 || command_line_option(line, "all") != NULL;
+}
+
+static int run_letters(const struct app *app, const struct command_line *line)
+{
+    struct redrive_request request = {.drives = text_equal(line->command->name, "redrive"),
+                                      .instance = app->program_settings.instance};
+    struct error err = ERROR_INIT;
+    size_t failures = 0;
+    int status = EXIT_OK;
+
+    if (read_selection(line, &request) < 0)
+        return EXIT_USAGE;
+    if (request.drives) {
+        request.is_dry_run = line->check_only || command_line_option(line, "dry-run") != NULL;
+        request.again = command_line_option(line, "again") != NULL;
+        if (!is_chosen(line, &request.selection)) {
+            (void)fprintf(stderr, PROGRAM ": say which letters: 0/17, --deal, --code, --stage, --since, or --all\n");
+            return EXIT_USAGE;
+        }
+    } else {
+        request.with_value = command_line_option(line, "with-value") != NULL;
+    }
+    log_setup(PROGRAM, LOG_LEVEL_ERROR);
+    if (redrive_run(&app->kafka_settings, &app->postgres_settings, &request, stdout, &failures, &err) < 0) {
+        (void)fflush(stdout);
+        (void)fprintf(stderr, PROGRAM ": %s\n", err.message);
+        status = exit_status_of(&err);
+    }
+    return status == EXIT_OK && failures > 0 ? EXIT_ERROR : status;
 }
 
 static void print_plan(const struct app *app, const char *path)
@@ -298,6 +411,9 @@ static int run(const struct command_line *line)
         status = print_config(&app);
     } else if (text_equal(line->command->name, "migrate")) {
         status = run_migrate(&app, line);
+    } else if (text_equal(line->command->name, "redrive") ||
+               (text_equal(line->command->name, "letters") && !line->check_only)) {
+        status = run_letters(&app, line);
     } else if (line->check_only) {
         print_plan(&app, line->config_path);
         status = EXIT_OK;
@@ -317,14 +433,48 @@ static const struct option_spec MIGRATE_OPTIONS[] = {
     {"dry-run", NULL, "Only say what would be done; so does --check."},
 };
 
+#define SELECTION_OPTIONS                                                                \
+    {"since", "TIME", "Only letters that are not older: 24h, or 2026-11-21T04:00:00Z."}, \
+        {"deal", "KEY", "Only letters of this deal, or of this record's id."},           \
+        {"code", "CODE", "Only letters with this error code."},                          \
+        {"stage", "STAGE", "Only letters of this stage: serve, fetch, mapper, pusher."}, \
+    {                                                                                    \
+        "limit", "NUMBER", "Most letters, 1 to 10000; 100 unless told."                  \
+    }
+
+static const struct option_spec LETTERS_OPTIONS[] = {
+    SELECTION_OPTIONS,
+    {"with-value", NULL, "Shows the messages themselves, too; they hold customers' data."},
+};
+
+static const struct option_spec REDRIVE_OPTIONS[] = {
+    SELECTION_OPTIONS,
+    {"all", NULL, "All letters that were not driven again yet."},
+    {"dry-run", NULL, "Only say what would be sent where; so does --check."},
+    {"again", NULL, "Also letters that were driven again before."},
+};
+
 static const struct command_spec COMMANDS[] = {
     {.name = NULL,
      .help = "Carry out decisions at the CRM and at Partner Center, and write the audit.",
      .needs_config = true},
     {.name = "migrate",
      .help = "Make or upgrade the schema of the audit in PostgreSQL.",
+     .details = "Exit status: 0 when it is made, or was; 72 for the database, 78 for the configuration.\n",
      .options = MIGRATE_OPTIONS,
      .option_count = ARRAY_LENGTH(MIGRATE_OPTIONS),
+     .needs_config = true},
+    {.name = "letters",
+     .arguments = "[LETTER]...",
+     .help = "Show the newest dead letters: who set what aside, why, and where it came from. LETTER: 0/17.",
+     .options = LETTERS_OPTIONS,
+     .option_count = ARRAY_LENGTH(LETTERS_OPTIONS),
+     .needs_config = true},
+    {.name = "redrive",
+     .arguments = "[LETTER]...",
+     .help = "Drive dead letters again, oldest first: send what was set aside to the topic it came from.",
+     .options = REDRIVE_OPTIONS,
+     .option_count = ARRAY_LENGTH(REDRIVE_OPTIONS),
      .needs_config = true},
 };
 
@@ -353,5 +503,5 @@ int main(int argc, char **argv)
     parsed = command_line_parse(&DESCRIPTION, argc, argv, &line);
     if (parsed != 0)
         return parsed > 0 ? EXIT_OK : EXIT_USAGE;
-    return run(&line);
+    return line.describe_config ? describe_config() : run(&line);
 }

@@ -1,9 +1,13 @@
 #include "pusher/postgres.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "common/runtime/loop.h"
 
 enum { IDLE_IN_TRANSACTION_MS = 60000, SCHEMA_LENGTH_MAX = 40 };
 
@@ -113,6 +117,116 @@ int postgres_session(const struct postgres_settings *settings, struct text *out)
 int postgres_connection_error(struct error *err, const char *what)
 {
     return error_set(err, ERROR_TRANSIENT, "postgres.unavailable", "%s: no connection to PostgreSQL", what);
+}
+
+void postgres_connect_prepare(PGconn *connection)
+{
+    (void)PQsetErrorVerbosity(connection, PQERRORS_SQLSTATE);
+}
+
+enum { SQLSTATE_LENGTH = 5 };
+
+/* The server's refusal ends with its SQLSTATE ("FATAL:  28P01"); what libpq found by itself has none. */
+static bool read_state(const char *message, char out[static SQLSTATE_LENGTH + 1])
+{
+    size_t length = strlen(message);
+
+    while (length > 0 && message[length - 1] == '\n')
+        length--;
+    if (length < SQLSTATE_LENGTH + 2 || memcmp(&message[length - SQLSTATE_LENGTH - 2], "  ", 2) != 0)
+        return false;
+    memcpy(out, &message[length - SQLSTATE_LENGTH], SQLSTATE_LENGTH);
+    out[SQLSTATE_LENGTH] = '\0';
+    return strspn(out, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == SQLSTATE_LENGTH;
+}
+
+/* SQLSTATEs of a refused connection (PostgreSQL, appendix A) that a person has to do something about. */
+static int judge_state(struct error *err, const char *state, const struct postgres_settings *settings)
+{
+    if (strcmp(state, "28P01") == 0)
+        return error_set(err, ERROR_CONFIG, "postgres.password",
+                         "connect: PostgreSQL does not accept the password of login '%s' (SQLSTATE %s): compare "
+                         "postgres.password with the login's",
+                         settings->user, state);
+    if (strncmp(state, "28", 2) == 0)
+        return error_set(err, ERROR_CONFIG, "postgres.login",
+                         "connect: PostgreSQL does not let login '%s' in (SQLSTATE %s): there is no such login, it may "
+                         "not log in, or pg_hba.conf has no line for it",
+                         settings->user, state);
+    if (strcmp(state, "3D000") == 0)
+        return error_set(err, ERROR_CONFIG, "postgres.no_database",
+                         "connect: PostgreSQL has no database '%s' (SQLSTATE %s)", settings->database, state);
+    if (strcmp(state, "42501") == 0)
+        return error_set(err, ERROR_CONFIG, "postgres.permission",
+                         "connect: login '%s' may not connect to database '%s' (SQLSTATE %s)", settings->user,
+                         settings->database, state);
+    return error_set(err, ERROR_TRANSIENT, "postgres.unavailable",
+                     "connect: PostgreSQL takes no connection: SQLSTATE %s", state);
+}
+
+int postgres_judge_refusal(struct error *err, const char *message, bool needs_password,
+                           const struct postgres_settings *settings)
+{
+    char state[SQLSTATE_LENGTH + 1];
+
+    if (read_state(message, state))
+        return judge_state(err, state, settings);
+    if (needs_password)
+        return error_set(err, ERROR_CONFIG, "postgres.password",
+                         "connect: PostgreSQL wants a password of login '%s', and postgres.password is not set",
+                         settings->user);
+    if (strstr(message, "SSL") != NULL || strstr(message, "certificate") != NULL)
+        return error_set(err, ERROR_CONFIG, "postgres.tls",
+                         "connect: no TLS with PostgreSQL at %s, port %" PRId64
+                         ": compare postgres.sslmode, ca_file and host with the server's certificate",
+                         settings->host, settings->port);
+    return error_set(err, ERROR_TRANSIENT, "postgres.unavailable",
+                     "connect: no answer from PostgreSQL at %s, port %" PRId64, settings->host, settings->port);
+}
+
+int postgres_connect_error(struct error *err, const PGconn *connection, const struct postgres_settings *settings)
+{
+    return postgres_judge_refusal(err, connection == NULL ? "" : PQerrorMessage(connection),
+                                  connection != NULL && PQconnectionNeedsPassword(connection) == 1, settings);
+}
+
+/* Whether the connection is made before `end_ms` (monotonic). */
+static bool wait_for_connection(PGconn *connection, int64_t end_ms)
+{
+    PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+
+    while (next == PGRES_POLLING_READING || next == PGRES_POLLING_WRITING) {
+        struct pollfd watched = {.fd = PQsocket(connection),
+                                 .events = (short)(next == PGRES_POLLING_READING ? POLLIN : POLLOUT)};
+        const int64_t left_ms = end_ms - clock_monotonic_ms();
+
+        if (left_ms <= 0 || (poll(&watched, 1, (int)left_ms) < 0 && errno != EINTR))
+            return false;
+        if (watched.revents != 0)
+            next = PQconnectPoll(connection);
+    }
+    return next == PGRES_POLLING_OK;
+}
+
+int postgres_connect(const struct postgres_settings *settings, PGconn **ret_connection, struct error *err)
+{
+    struct postgres_parameters parameters;
+    PGconn *connection;
+
+    postgres_parameters_init(&parameters, settings);
+    connection = PQconnectStartParams(parameters.keywords, parameters.values, 0);
+    if (connection == NULL)
+        return error_no_memory(err);
+    postgres_connect_prepare(connection);
+    if (PQstatus(connection) == CONNECTION_BAD ||
+        !wait_for_connection(connection, clock_monotonic_ms() + settings->connect_timeout_ms)) {
+        (void)postgres_connect_error(err, connection, settings);
+        PQfinish(connection);
+        return -1;
+    }
+    (void)PQsetNoticeProcessor(connection, postgres_ignore_notice, NULL);
+    *ret_connection = connection;
+    return 0;
 }
 
 /* SQLSTATEs (PostgreSQL, appendix A): undefined schema, table, function, column or role. */

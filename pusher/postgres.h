@@ -1,11 +1,12 @@
 /* Settings of the PostgreSQL connection, how libpq is told them, and what its errors mean.
  *
- * Makes no connection itself (audit.h, migrate.h). libpq's messages are never passed on: their DETAIL shows rows, and
+ * Makes no connection that lasts (audit.h, migrate.h). libpq's messages are never passed on: their DETAIL shows rows, and
  * some show the connection string; what is kept is the SQLSTATE and the constraint's name. Any thread. */
 #ifndef TANDEM_PUSHER_POSTGRES_H
 #define TANDEM_PUSHER_POSTGRES_H
 
 #include <libpq-fe.h>
+#include <stdbool.h>
 
 #include "common/base/error.h"
 #include "common/base/text.h"
@@ -48,6 +49,19 @@ int postgres_session(const struct postgres_settings *settings, struct text *out)
 
 /* No connection, or none any more: ERROR_TRANSIENT "postgres.unavailable". Returns -1. */
 int postgres_connection_error(struct error *err, const char *what);
+/* Before the connection is polled for the first time: the server's refusals come as their SQLSTATE alone, so that
+ * postgres_connect_error() can read them in any language of the server. */
+void postgres_connect_prepare(PGconn *connection);
+/* Why `connection` could not be made; `connection` may be NULL. ERROR_CONFIG, for a person must act: "postgres.password",
+ * "postgres.login", "postgres.no_database", "postgres.permission", "postgres.tls". Else as postgres_connection_error().
+ * Names host, port, login and database as configured. Returns -1. */
+int postgres_connect_error(struct error *err, const PGconn *connection, const struct postgres_settings *settings);
+/* Connects and waits for it, at most settings->connect_timeout_ms. For commands: blocks. */
+int postgres_connect(const struct postgres_settings *settings, PGconn **ret_connection, struct error *err)
+    TANDEM_MUST_CHECK;
+/* Pure, what it does with libpq's message, of a connection that was prepared. */
+int postgres_judge_refusal(struct error *err, const char *message, bool needs_password,
+                           const struct postgres_settings *settings);
 /* An error result. ERROR_POISON "postgres.refused_row": this data cannot be stored (SQLSTATE classes 22 and 23).
  * ERROR_CONFIG "postgres.not_migrated" or "postgres.permission": a person must act. Else ERROR_TRANSIENT
  * "postgres.failed". Returns -1. */

@@ -6,45 +6,8 @@
 #include "common/base/json.h"
 #include "common/base/text.h"
 #include "common/kafka/enveloped.h"
+#include "common/messages/dead_letter.h"
 #include "pusher/audit_row.h"
-
-static char *put(char **at, const void *bytes, size_t length)
-{
-    char *start = *at;
-
-    if (length > 0)
-        memcpy(start, bytes, length);
-    start[length] = '\0';
-    *at += length + 1;
-    return start;
-}
-
-/* One block for all strings of the message; each ends with a NUL. */
-static int copy_message(struct received *received, const struct kafka_message *message)
-{
-    size_t size = strlen(message->topic) + 1 + message->key_length + 1 + message->value_length + 1;
-    char *at;
-
-    for (size_t i = 0; i < message->header_count; i++)
-        size += strlen(message->headers[i].name) + 1 + message->headers[i].length + 1;
-    received->bytes = malloc(size);
-    if (received->bytes == NULL)
-        return -1;
-    at = received->bytes;
-    received->message = *message;
-    received->message.topic = put(&at, message->topic, strlen(message->topic));
-    if (message->key != NULL)
-        received->message.key = put(&at, message->key, message->key_length);
-    if (message->value != NULL)
-        received->message.value = put(&at, message->value, message->value_length);
-    for (size_t i = 0; i < message->header_count; i++) {
-        const struct kafka_header *header = &message->headers[i];
-        received->message.headers[i].name = put(&at, header->name, strlen(header->name));
-        if (header->value != NULL)
-            received->message.headers[i].value = put(&at, header->value, header->length);
-    }
-    return 0;
-}
 
 /* What is written to the outside must be complete, whoever made the message. */
 static int check_work(const struct decision *decision, struct error *err)
@@ -93,9 +56,13 @@ static int read_decision(struct received *received, struct error *err)
 
 int received_take(struct received *received, const struct kafka_message *message, struct error *err)
 {
+    size_t length;
+
     memset(received, 0, sizeof(*received));
-    if (copy_message(received, message) < 0)
+    received->bytes = kafka_message_copy(message, &received->message, NULL);
+    if (received->bytes == NULL)
         return error_no_memory(err);
+    received->is_redriven = kafka_message_header(&received->message, REDRIVE_LETTER, &length) != NULL;
     received->is_readable = read_decision(received, &received->unreadable) == 0;
     if (!received->is_readable && received->unreadable.class != ERROR_POISON) {
         *err = received->unreadable;

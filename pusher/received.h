@@ -19,6 +19,7 @@ struct received {
     struct kafka_message message;
     char traceparent[TRACEPARENT_SIZE]; /* "" when there is none */
     char trace_id[TRACE_ID_SIZE];
+    bool is_redriven; /* a person has driven it again after it was set aside */
     bool is_readable; /* `decision` can be carried out; otherwise `unreadable` says why not */
     struct decision decision;
     struct error unreadable;

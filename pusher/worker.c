@@ -183,11 +183,11 @@ static bool owns(void *arg, const char *topic, int32_t partition)
 
 /* --- Readiness ---------------------------------------------------------------------------------------------------- */
 
-static bool is_database_ready(void *arg)
+static const char *database_trouble(void *arg)
 {
     const struct worker *worker = arg;
 
-    return audit_is_up(worker->audit);
+    return audit_trouble(worker->audit);
 }
 
 static bool is_kafka_ready(void *arg)
@@ -197,9 +197,9 @@ static bool is_kafka_ready(void *arg)
     return worker->consumer != NULL && consumer_is_assigned(worker->consumer) && producer_is_ready(worker->producer);
 }
 
-static bool is_target_ready(void *arg)
+static const char *trouble_of_target(void *arg)
 {
-    return target_trouble(arg) == NULL;
+    return target_trouble(arg);
 }
 
 static void on_check(void *arg)
@@ -248,7 +248,7 @@ static void set_metrics(struct worker *worker)
                         "Decisions missing between two of a deal, by their numbers. Not 0: the topic has lost some, or "
                         "they were set aside.");
     /* Told from the start: an alarm on a series that is not there does not go off. */
-    metric_add(metrics_series(worker->ports.missing_metric, NULL), 0);
+    metric_add(metrics_series(worker->ports.missing_metric, (const char *const[]){NULL}), 0);
     worker->ports.write_metric = metrics_declare(METRIC_HISTOGRAM, "tandem_pusher_write_seconds", "system",
                                                  "The target's own time for a write that was applied.");
     worker->ports.whole_metric =
@@ -262,7 +262,7 @@ static int make_targets(struct worker *worker, struct system *const *systems, st
         if (target_new(program_loop(worker->program), systems[i], &worker->breaker_policy,
                        (unsigned)worker->settings->concurrent_calls, &worker->targets[i], err) < 0)
             return -1;
-        program_add_readiness(worker->program, systems[i]->operations->name, is_target_ready, worker->targets[i]);
+        program_add_trouble(worker->program, systems[i]->operations->name, trouble_of_target, worker->targets[i]);
     }
     return 0;
 }
@@ -332,7 +332,7 @@ int worker_new(struct program *program, const struct kafka_settings *kafka, cons
     set_ports(worker);
     if (join(worker, kafka, err) < 0)
         goto out;
-    program_add_readiness(program, "postgres", is_database_ready, worker);
+    program_add_trouble(program, "postgres", database_trouble, worker);
     program_add_readiness(program, "kafka", is_kafka_ready, worker);
     loop_timer_set(worker->check, 0);
     *ret_worker = worker;

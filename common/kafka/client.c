@@ -6,6 +6,7 @@
 
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
+#include "common/runtime/config_path.h"
 #include "common/runtime/log.h"
 #include "common/runtime/secret.h"
 
@@ -62,7 +63,8 @@ const struct config_key KAFKA_KEYS[] = {
     {.name = "properties",
      .type = CONFIG_MAP,
      .offset = offsetof(struct kafka_settings, properties),
-     .help = "Any property of librdkafka, such as security.protocol; passwords by file, as sasl.password.file."},
+     .help = "Any property of librdkafka, such as security.protocol; passwords by file, as sasl.password.file. "
+             "Paths begin with a slash."},
 };
 const size_t KAFKA_KEY_COUNT = ARRAY_LENGTH(KAFKA_KEYS);
 
@@ -136,6 +138,28 @@ static const char *secret_of(const char *property)
     return NULL;
 }
 
+/* Whose value is the path of a file. librdkafka would take a relative one from wherever the process was started. */
+static bool names_file(const char *property)
+{
+    return (text_starts_with(property, "ssl.") && text_ends_with(property, ".location")) ||
+           strcmp(property, "sasl.kerberos.keytab") == 0 || secret_of(property) != NULL;
+}
+
+static int check_file(const char *property, const char *path, struct position position, struct diagnostics *diagnostics)
+{
+    char fault[CONFIG_PATH_FAULT_SIZE];
+
+    /* The certificates of authorities may be a directory, or whatever librdkafka finds. */
+    if (!names_file(property) || (strcmp(property, "ssl.ca.location") == 0 && strcmp(path, "probe") == 0))
+        return 0;
+    if (path[0] != '/')
+        return diagnostics_error(diagnostics, position, "'%s' takes a whole path, which begins with a slash", property);
+    /* What is wrong with a secret's file is told with the secret. */
+    if (secret_of(property) == NULL && config_path_check_readable(path, fault) < 0)
+        return diagnostics_error(diagnostics, position, "'%s': %s %s", property, path, fault);
+    return 0;
+}
+
 /* The place of a property in the file; the section's own when the node does not show it. */
 static struct position position_of(const struct yaml_node *section, const char *property, bool of_value)
 {
@@ -165,6 +189,8 @@ void kafka_settings_validate(const struct config_section *section, const struct 
                                     reason);
             continue;
         }
+        if (check_file(name, settings->properties.values[k], position_of(node, name, true), diagnostics) < 0)
+            continue;
         if (secret_of(name)) {
             struct secret secret;
             struct error err = ERROR_INIT;

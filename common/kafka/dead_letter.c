@@ -6,13 +6,11 @@
 #include "common/base/text.h"
 #include "tandem_version.h"
 
-static const char prefix[] = "err.";
-
 static void keep_headers(const struct kafka_message *original, struct kafka_message *message)
 {
     for (size_t i = 0; i < original->header_count && message->header_count < KAFKA_HEADERS_MAX - DEAD_LETTER_HEADERS;
          i++)
-        if (!text_starts_with(original->headers[i].name, prefix))
+        if (!text_starts_with(original->headers[i].name, DEAD_LETTER_PREFIX))
             message->headers[message->header_count++] = original->headers[i];
 }
 

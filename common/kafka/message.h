@@ -30,6 +30,9 @@ struct kafka_message {
     size_t header_count;
 };
 
+/* A copy that lasts: free() what is returned, into which all of *ret_message points, once it is no longer used. Its
+ * strings end with a NUL each. `ret_size` (bytes) may be NULL. NULL: out of memory. */
+char *kafka_message_copy(const struct kafka_message *message, struct kafka_message *ret_message, size_t *ret_size);
 /* Value of the first header of that name; NULL when absent. Not necessarily NUL-terminated: *ret_length bytes. */
 const char *kafka_message_header(const struct kafka_message *message, const char *name, size_t *ret_length);
 /* Adds a header whose strings outlive the message; ignored beyond KAFKA_HEADERS_MAX and for a NULL value. */

@@ -68,6 +68,7 @@ struct check {
     bool differs[TOPIC_COUNT]; /* something was reported */
     char min_insync[NUMBER_SIZE];
     unsigned vital; /* differences that must not be */
+    int broker_count;
     bool is_report_full;
 };
 
@@ -126,6 +127,7 @@ static int look(struct check *check, bool compares, struct error *err)
 
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
         return kafka_error(err, code, "list of topics");
+    check->broker_count = metadata->broker_cnt;
     for (size_t k = 0; k < TOPIC_COUNT; k++) {
         check->exists[k] = false;
         for (int j = 0; j < metadata->topic_cnt; j++) {
@@ -247,6 +249,17 @@ static rd_kafka_NewTopic_t *describe_new(const struct check *check, size_t k)
     return topic;
 }
 
+/* The broker's own words do not say what to do about it. */
+static int refuse_replication(const struct check *check, const char *name, struct error *err)
+{
+    return error_set(
+        err, ERROR_CONFIG, "kafka.replication_factor",
+        "%s: kafka.replication_factor is %lld, but the cluster has %d broker%s; set it to %d at most (with 1 "
+        "the loss of a broker loses events), or start more brokers",
+        name, (long long)check->settings->replication_factor, check->broker_count, check->broker_count == 1 ? "" : "s",
+        check->broker_count);
+}
+
 static int take_created(struct check *check, rd_kafka_event_t *event, struct error *err)
 {
     size_t count;
@@ -260,6 +273,8 @@ static int take_created(struct check *check, rd_kafka_event_t *event, struct err
         /* Somebody else may have created it a moment ago. */
         if (code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
             continue;
+        if (code == RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR)
+            return refuse_replication(check, name, err);
         if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
             return kafka_error(err, code, name);
         for (size_t k = 0; k < TOPIC_COUNT; k++) {

@@ -1,8 +1,8 @@
 /* The exactly-once worker from inside: its state, and what its four files ask of each other.
  *
  * transaction.c is the life of a transaction on the loop's thread, transaction_inputs.c what is read and its offsets,
- * transaction_outputs.c the producer's reports, transaction_jobs.c the calls of librdkafka that block. Nobody else
- * includes this. */
+ * transaction_outputs.c the producer's reports, transaction_jobs.c the calls of librdkafka that block. Internal to
+ * them. */
 #ifndef TANDEM_KAFKA_TRANSACTION_WORKER_H
 #define TANDEM_KAFKA_TRANSACTION_WORKER_H
 

@@ -29,8 +29,9 @@ struct outcome {
     json_t *documents;
     int64_t attempts;
     int64_t duration_ms; /* of the remote calls */
-    int64_t status;      /* of the last answer, 0 without one */
-    char *error_class;   /* NULL when applied */
+    int64_t
+        status; /* of the answer the result rests on (a refused write's, not that of the reading after it); 0: none */
+    char *error_class; /* NULL when applied */
     char *error_code;
     char *error_message;
     char *started_at;

@@ -57,6 +57,16 @@ static void reply_readiness(const struct admin *admin, struct evhttp_request *re
     text_done(&body);
 }
 
+/* That the loop turns is what there is to know; what is away is told beside it, but mended by no restart. */
+static void reply_health(const struct admin *admin, struct evhttp_request *request)
+{
+    struct text body;
+    text_init(&body, PAGE_BYTES_MAX);
+    bool has_reasons = text_append(&body, "ok\n") == 0 && !admin->is_ready(admin->arg, &body);
+    reply_text(request, HTTP_OK, has_reasons ? text_string(&body) : "ok\n");
+    text_done(&body);
+}
+
 static void reply_metrics(struct evhttp_request *request)
 {
     struct text page;
@@ -81,8 +91,7 @@ static void on_request(struct evhttp_request *request, void *arg)
         (void)evhttp_add_header(evhttp_request_get_output_headers(request), "Allow", "GET");
         reply_text(request, HTTP_BADMETHOD, "only GET\n");
     } else if (is_health) {
-        /* That the loop turns is what there is to know. */
-        reply_text(request, HTTP_OK, "ok\n");
+        reply_health(admin, request);
     } else if (is_readiness) {
         reply_readiness(admin, request);
     } else {

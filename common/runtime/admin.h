@@ -16,7 +16,8 @@
 struct admin;
 
 /* Binds `address` ("host:port" or "[IPv6]:port"; port 0: any free one) and logs admin.listening with the real port.
- * `is_ready` decides on /readyz: 200 or 503, with what it appends as the body. ERROR_FATAL "admin.listen" when the
+ * `is_ready` decides on /readyz: 200 or 503, with what it appends as the body; /healthz is 200 and says "ok", then the
+ * same reasons. ERROR_FATAL "admin.listen" when the
  * address cannot be bound. */
 int admin_new(struct loop *loop, const char *address, bool (*is_ready)(void *arg, struct text *out), void *arg,
               struct admin **ret_admin, struct error *err) TANDEM_MUST_CHECK;

@@ -16,7 +16,7 @@ enum {
 };
 
 enum {
-    CONFIG_OPTION_COUNT = 3,
+    CONFIG_OPTION_COUNT = 4,
     COMMON_OPTION_COUNT = 2,
     KNOWN_MAX = COMMAND_OPTIONS_MAX + CONFIG_OPTION_COUNT + COMMON_OPTION_COUNT
 };
@@ -25,6 +25,8 @@ static const struct option_spec CONFIG_OPTIONS[CONFIG_OPTION_COUNT] = {
     {"config", "FILE", "The configuration, one YAML file for all programs."},
     {"check", NULL, "Check the configuration and end."},
     {"print-config", NULL, "Print the configuration in effect, with defaults and without secrets, and end."},
+    {"describe-config", NULL,
+     "Print every key of the configuration: what it takes, limits, default, meaning; and end."},
 };
 static const struct option_spec COMMON_OPTIONS[COMMON_OPTION_COUNT] = {
     {"version", NULL, "Print the version of the program and of its libraries."},
@@ -135,6 +137,8 @@ static int append_help(struct text *out, const struct program_description *descr
     if (command != NULL && command->arguments != NULL && text_appendf(out, " %s", command->arguments) < 0)
         return -1;
     if (text_appendf(out, "\n\n%s\n", is_whole ? description->summary : command->help) < 0)
+        return -1;
+    if (command != NULL && command->details != NULL && text_appendf(out, "\n%s", command->details) < 0)
         return -1;
     if (is_whole && append_commands(out, description) < 0)
         return -1;
@@ -336,9 +340,10 @@ int command_line_parse(const struct program_description *description, int argc, 
         return answer(&parsing, value_of(&parsing, "help") != NULL);
     if (command == NULL)
         return usage_error(&parsing, "a command is missing");
-    if (check_arguments(&parsing) < 0)
+    bool describes_config = value_of(&parsing, "describe-config") != NULL;
+    if (!describes_config && check_arguments(&parsing) < 0)
         return -1;
-    if (command->needs_config && value_of(&parsing, "config") == NULL)
+    if (command->needs_config && value_of(&parsing, "config") == NULL && !describes_config)
         return usage_error(&parsing, "--config FILE is missing");
 
     *ret_line = (struct command_line){
@@ -346,6 +351,7 @@ int command_line_parse(const struct program_description *description, int argc, 
         .config_path = value_of(&parsing, "config"),
         .check_only = value_of(&parsing, "check") != NULL,
         .print_config = value_of(&parsing, "print-config") != NULL,
+        .describe_config = describes_config,
         .arguments = (const char *const *)(argv + 1),
         .argument_count = parsing.argument_count,
     };
@@ -360,6 +366,6 @@ const char *command_line_option(const struct command_line *line, const char *nam
         if (strcmp(line->command->options[i].name, name) == 0)
             return line->option_values[i];
     }
-    assert(!"an option the command does not have");
+    assert(false && "an option the command does not have");
     return NULL;
 }

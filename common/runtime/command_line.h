@@ -2,7 +2,7 @@
  *
  *     tandem-x [COMMAND] [OPTION...] [ARGUMENT...]
  *
- * with --config FILE, --check, --print-config, --version and --help for all, and a program's own commands and options.
+ * with --config FILE, --check, --print-config, --describe-config, --version and --help for all, and a program's own commands and options.
  * Values follow as `--name VALUE` or `--name=VALUE`; `--` ends the options. Unknown words get a suggestion. Values point
  * into argv and the tables; nothing is allocated. Does not read the configuration. Main thread. */
 #ifndef TANDEM_RUNTIME_COMMAND_LINE_H
@@ -25,9 +25,10 @@ struct command_spec {
     const char *name;      /* NULL: the program without a command */
     const char *arguments; /* "RULES RECORD...": how many; "..." after the last: one or more of it. NULL: none */
     const char *help;
+    const char *details; /* whole lines that --help shows below; NULL: none */
     const struct option_spec *options;
     size_t option_count; /* at most COMMAND_OPTIONS_MAX */
-    bool needs_config;   /* --config is required, and --check and --print-config exist */
+    bool needs_config;   /* --config is required, and the options about the configuration exist */
 };
 
 struct program_description {
@@ -44,6 +45,7 @@ struct command_line {
     const char *config_path; /* NULL unless given */
     bool check_only;
     bool print_config;
+    bool describe_config; /* needs neither a configuration nor the command's arguments */
     const char *const *arguments;
     size_t argument_count;
     const char

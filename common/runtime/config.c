@@ -282,10 +282,11 @@ static void report_missing_key(const struct loading *loading, const struct confi
 }
 
 /* Reads what is there and the defaults of what is not. */
-static int read_keys(const struct loading *loading, const struct config_section *section, const struct place *place)
+static int read_keys(struct loading *loading, const struct config_section *section, const struct place *place)
 {
     int result = 0;
     bool is_missing_told = false;
+    loading->reader.checks_files = !section->is_elsewhere;
     for (size_t i = 0; i < section->key_count; i++) {
         const struct config_key *key = &section->keys[i];
         const struct yaml_node *node = place->node != NULL ? yaml_get(place->node, key->name) : NULL;
@@ -301,13 +302,17 @@ static int read_keys(const struct loading *loading, const struct config_section 
         } else if (key->default_text != NULL &&
                    config_read_default(&loading->reader, key, field_of(section, key)) < 0) {
             result = -1;
+        } else if (key->type == CONFIG_DIRECTORY && key->default_text != NULL) {
+            config_check_default_directory(&loading->reader, key,
+                                           place->key != NULL ? place->key->position : loading->root->position,
+                                           *(char *const *)field_of(section, key));
         }
     }
     return result;
 }
 
 /* False when it is absent and may be. */
-static bool read_section(const struct loading *loading, const struct config_section *section)
+static bool read_section(struct loading *loading, const struct config_section *section)
 {
     struct place place = locate(loading->root, section->name);
     bool is_present = place.key != NULL;
@@ -339,10 +344,10 @@ static int read_all(struct config *config, const char *path, const char *const *
     if (root == NULL)
         return -1;
     if (root->kind == YAML_MAPPING) {
-        const struct loading loading = {.config = config,
-                                        .reader = {.diagnostics = diagnostics, .directory = config->directory},
-                                        .foreign_sections = foreign_sections,
-                                        .root = root};
+        struct loading loading = {.config = config,
+                                  .reader = {.diagnostics = diagnostics, .directory = config->directory},
+                                  .foreign_sections = foreign_sections,
+                                  .root = root};
         check_names(&loading, root, "");
         for (size_t i = 0; i < config->section_count; i++)
             config->is_present[i] = read_section(&loading, &config->sections[i]);

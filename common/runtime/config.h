@@ -1,8 +1,9 @@
 /* The configuration: one YAML file for all three programs, read into plain structs by tables.
  *
  * A module owns its settings struct and a const table of keys for it; a program lists the sections it reads. From the
- * tables come parsing, defaults, --print-config (secrets redacted), unknown-key suggestions and the reference page in
- * docs/. All errors are collected with their place. Sections of the other programs are accepted unread.
+ * tables come parsing, defaults, --print-config (secrets redacted), --describe-config and suggestions for unknown keys.
+ * All errors are collected with their place: also files that are not there, and placeholders ("<tenant>") that nobody
+ * has filled in. Sections of the other programs are accepted unread.
  * Values are copied into the structs and owned by the struct config that loaded them. Start-up and SIGHUP only; main
  * thread. Secrets come by reference only: `{file: PATH}` or `{env: NAME}`; a file that others can read is refused. */
 #ifndef TANDEM_RUNTIME_CONFIG_H
@@ -19,7 +20,7 @@
 
 enum config_type {
     CONFIG_TEXT,      /* char * */
-    CONFIG_PATH,      /* char *; a relative path is relative to the configuration file */
+    CONFIG_PATH,      /* char *; of a file to read; a relative path is relative to the configuration file */
     CONFIG_URL,       /* char *; https, no userinfo, query or fragment; no slash at the end */
     CONFIG_SECRET,    /* struct secret */
     CONFIG_INTEGER,   /* int64_t within min..max */
@@ -28,6 +29,7 @@ enum config_type {
     CONFIG_BOOLEAN,   /* bool */
     CONFIG_WORD,      /* int, index into words */
     CONFIG_LIST,      /* struct config_list of texts */
+    CONFIG_DIRECTORY, /* char *; as CONFIG_PATH, of a directory that the program makes and writes to */
     CONFIG_PATH_LIST, /* struct config_list; each as CONFIG_PATH */
     CONFIG_MAP,       /* struct config_map of texts: any librdkafka property */
     CONFIG_ADDRESS    /* char *; "host:port", "[::1]:port", port 0 to 65535 */
@@ -50,7 +52,6 @@ struct config_key {
     size_t offset;            /* into the section's struct */
     const char *default_text; /* YAML, as a person would write it; NULL: no default */
     bool is_required;
-    bool is_reloadable;       /* taken over on SIGHUP */
     int64_t min, max;         /* numbers, durations, sizes; both 0: any */
     const char *const *words; /* CONFIG_WORD: NULL-terminated */
     const char *help;         /* one sentence: what it does, unit, why the default */
@@ -62,6 +63,7 @@ struct config_section {
     size_t key_count;
     void *target;
     bool is_optional;   /* absent: the target stays zero except *present_flag */
+    bool is_elsewhere;  /* its files are for another run, maybe on another machine: they need not be here */
     bool *present_flag; /* may be NULL */
     /* Rules across keys, after all keys were read without error; reports into diagnostics. `node` is a mapping, empty
      * when the section is not in the file. May be NULL. */
@@ -80,7 +82,7 @@ int config_load(const char *path, const struct config_section *sections, size_t 
 void config_free(struct config *config);
 /* The whole effective configuration as YAML, defaults included, secrets as their references. */
 int config_print(const struct config *config, struct text *out);
-/* The tables as Markdown, for docs/configuration.md. */
+/* The tables for people, a paragraph for each key: its full name, what it takes, its limits and default, its help. */
 int config_describe(const struct config_section *sections, size_t count, struct text *out);
 
 #endif

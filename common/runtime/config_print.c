@@ -4,7 +4,7 @@
 
 #include "common/runtime/config_reader.h"
 
-enum { INDENT = 2, SECTION_PATH_SIZE = 256 };
+enum { INDENT = 2, DESCRIPTION_INDENT = 4, DESCRIPTION_WIDTH = 100, SHAPE_BYTES_MAX = 8 * 1024 };
 
 /* --- The configuration in effect ---------------------------------------------------------------------------------- */
 
@@ -74,6 +74,7 @@ static bool has_value(const struct config_key *key, const void *field)
     switch (key->type) {
     case CONFIG_TEXT:
     case CONFIG_PATH:
+    case CONFIG_DIRECTORY:
     case CONFIG_URL:
     case CONFIG_ADDRESS:
         return *(char *const *)field != NULL;
@@ -90,6 +91,7 @@ static int append_value(struct text *out, const struct config_key *key, const vo
     switch (key->type) {
     case CONFIG_TEXT:
     case CONFIG_PATH:
+    case CONFIG_DIRECTORY:
     case CONFIG_URL:
     case CONFIG_ADDRESS:
         return append_quoted(out, *(char *const *)field);
@@ -174,81 +176,85 @@ int config_print_sections(const struct config_section *sections, const bool *is_
     return print_below(&printing, "", 0, 0);
 }
 
-/* --- The reference page ------------------------------------------------------------------------------------------- */
-
-/* A cell of a Markdown table: one line, and '|' does not end it. */
-static int append_cell(struct text *out, const char *string)
-{
-    for (const char *c = string; *c != '\0'; c++) {
-        if (text_append(out, *c == '|' ? "\\|" : "") < 0)
-            return -1;
-        if (*c != '|' && text_append_char(out, *c == '\n' ? ' ' : *c) < 0)
-            return -1;
-    }
-    return 0;
-}
+/* --- What can be configured --------------------------------------------------------------------------------------- */
 
 static int append_type(struct text *out, const struct config_key *key)
 {
     static const char *const names[] = {
         [CONFIG_TEXT] = "text",
-        [CONFIG_PATH] = "path",
+        [CONFIG_PATH] = "file; relative to the configuration file",
+        [CONFIG_DIRECTORY] = "directory; relative to the configuration file",
         [CONFIG_URL] = "https URL",
-        [CONFIG_SECRET] = "secret, by `{file: PATH}` or `{env: NAME}`",
+        [CONFIG_SECRET] = "secret: {file: PATH} or {env: NAME}",
         [CONFIG_INTEGER] = "number",
-        [CONFIG_DURATION] = "duration",
-        [CONFIG_SIZE] = "size",
-        [CONFIG_BOOLEAN] = "`true` or `false`",
+        [CONFIG_DURATION] = "duration, such as 250ms, 5s, 10m, 24h, 30d",
+        [CONFIG_SIZE] = "size, such as 64KiB, 2MiB",
+        [CONFIG_BOOLEAN] = "true or false",
         [CONFIG_WORD] = "",
         [CONFIG_LIST] = "list of texts",
-        [CONFIG_PATH_LIST] = "list of paths",
-        [CONFIG_MAP] = "names with values",
+        [CONFIG_PATH_LIST] = "list of files; relative to the configuration file",
+        [CONFIG_MAP] = "pairs of name and value",
         [CONFIG_ADDRESS] = "host:port",
     };
     if (key->type == CONFIG_WORD)
-        return config_append_words(out, key->words, "`");
-    if (text_append(out, names[key->type]) < 0)
-        return -1;
+        return config_append_words(out, key->words, "");
     bool is_number = key->type == CONFIG_INTEGER || key->type == CONFIG_DURATION || key->type == CONFIG_SIZE;
     if (!is_number || !config_has_bounds(key))
-        return 0;
+        return text_append(out, names[key->type]);
     char least[VALUE_TEXT_SIZE], most[VALUE_TEXT_SIZE];
-    return text_appendf(out, ", %s to %s", config_format_number(key, key->min, least),
-                        config_format_number(key, key->max, most));
+    const char *name = names[key->type];
+    return text_appendf(out, "%.*s, %s to %s", (int)strcspn(name, ","), name,
+                        config_format_number(key, key->min, least), config_format_number(key, key->max, most));
 }
 
-static int append_default(struct text *out, const struct config_key *key)
+/* Lines of at most DESCRIPTION_WIDTH bytes, broken at blanks. */
+static int append_wrapped(struct text *out, const char *string)
 {
-    if (key->is_required)
-        return text_append(out, "required");
-    if (key->default_text == NULL)
-        return text_append(out, "none");
-    if (text_append_char(out, '`') < 0 || append_cell(out, key->default_text) < 0)
-        return -1;
-    return text_append_char(out, '`');
+    size_t column = 0;
+    for (const char *at = string; *at != '\0'; at += strspn(at, " \n")) {
+        size_t length = strcspn(at, " \n");
+        bool is_first = column == 0;
+        if (is_first || column + 1 + length > DESCRIPTION_WIDTH) {
+            if (text_appendf(out, "%s%*s", is_first ? "" : "\n", DESCRIPTION_INDENT, "") < 0)
+                return -1;
+            column = DESCRIPTION_INDENT;
+        } else if (text_append_char(out, ' ') < 0) {
+            return -1;
+        } else {
+            column++;
+        }
+        if (text_append_n(out, at, length) < 0)
+            return -1;
+        column += length;
+        at += length;
+    }
+    return text_append_char(out, '\n');
 }
 
-static int describe_key(struct text *out, const struct config_key *key)
+static int append_shape(struct text *out, const struct config_key *key)
 {
-    if (text_appendf(out, "| `%s` | ", key->name) < 0 || append_type(out, key) < 0 || text_append(out, " | ") < 0 ||
-        append_default(out, key) < 0 || text_appendf(out, " | %s | ", key->is_reloadable ? "yes" : "no") < 0 ||
-        append_cell(out, key->help != NULL ? key->help : "") < 0)
-        return -1;
-    return text_append(out, " |\n");
+    struct text shape;
+    text_init(&shape, SHAPE_BYTES_MAX);
+    int result = append_type(&shape, key);
+    if (result == 0)
+        result = key->is_required            ? text_append(&shape, "; required")
+                 : key->default_text == NULL ? text_append(&shape, "; no default")
+                                             : text_appendf(&shape, "; default: %s", key->default_text);
+    if (result == 0)
+        result = append_wrapped(out, text_string(&shape));
+    text_done(&shape);
+    return result;
 }
 
 int config_describe(const struct config_section *sections, size_t count, struct text *out)
 {
     for (size_t i = 0; i < count; i++) {
-        if (text_appendf(out, "%s### `%s`\n\n", i > 0 ? "\n" : "", sections[i].name) < 0)
-            return -1;
-        if (sections[i].is_optional &&
-            text_append(out, "Optional: without the section, what it is for is off.\n\n") < 0)
-            return -1;
-        if (text_append(out, "| Key | Value | Default | On SIGHUP | Meaning |\n|---|---|---|---|---|\n") < 0)
-            return -1;
-        for (size_t k = 0; k < sections[i].key_count; k++) {
-            if (describe_key(out, &sections[i].keys[k]) < 0)
+        const struct config_section *section = &sections[i];
+        for (size_t k = 0; k < section->key_count; k++) {
+            const struct config_key *key = &section->keys[k];
+            if (text_appendf(out, "%s%s.%s%s\n", i + k > 0 ? "\n" : "", section->name, key->name,
+                             section->is_optional ? " (the section may be left out)" : "") < 0 ||
+                append_shape(out, key) < 0 || (key->help != NULL && append_wrapped(out, key->help) < 0))
                 return -1;
         }
     }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/runtime/config_path.h"
 #include "common/runtime/config_value.h"
 
 enum { MESSAGE_SIZE = 512, WORDS_BYTES_MAX = 1024 };
@@ -56,6 +57,47 @@ static char *join_path(const char *directory, const char *path)
     return text_format(strcmp(directory, "/") == 0 ? "%s%s" : "%s/%s", directory, path);
 }
 
+/* --- What is told and read all the same, so that everything is told at once --------------------------------------- */
+
+/* "<tenant>": what somebody was to put something else in for. */
+static void check_placeholder(const struct config_reader *reader, const struct yaml_node *node)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    for (const char *open = strchr(node->text, '<'); open != NULL; open = strchr(open + 1, '<')) {
+        size_t length = strcspn(open + 1, "<>") + 2;
+        if (open[1] == '\0' || strchr(letters, open[1]) == NULL || open[length - 1] != '>')
+            continue;
+        diagnostics_error(reader->diagnostics, place_in(node, (size_t)(open - node->text), length),
+                          "this is a placeholder: put in what it stands for");
+        return;
+    }
+}
+
+static int check_path(enum config_type type, const char *path, char *reterr_fault)
+{
+    return type == CONFIG_DIRECTORY ? config_path_check_made(path, reterr_fault)
+                                    : config_path_check_file(path, reterr_fault);
+}
+
+static void check_named_path(const struct config_reader *reader, const struct config_key *key,
+                             const struct yaml_node *node, const char *path)
+{
+    char fault[CONFIG_PATH_FAULT_SIZE];
+    if (reader->checks_files && check_path(key->type, path, fault) < 0)
+        diagnostics_error(reader->diagnostics, node->position, "'%s': %s %s", key->name, path, fault);
+}
+
+void config_check_default_directory(const struct config_reader *reader, const struct config_key *key,
+                                    struct position section, const char *path)
+{
+    char fault[CONFIG_PATH_FAULT_SIZE];
+    if (reader->checks_files && check_path(key->type, path, fault) < 0)
+        diagnostics_error(reader->diagnostics, section, "'%s' is not given, and its default %s %s", key->name, path,
+                          fault);
+}
+
+/* --- Texts -------------------------------------------------------------------------------------------------------- */
+
 static int require_scalar(const struct config_reader *reader, const struct config_key *key,
                           const struct yaml_node *node)
 {
@@ -81,15 +123,23 @@ static int read_text(const struct config_reader *reader, const struct config_key
     if (node->text[0] == '\0' && (key->is_required || key->type != CONFIG_TEXT))
         return diagnostics_error(reader->diagnostics, node->position, "'%s' must not be empty", key->name);
 
+    size_t errors_before = reader->diagnostics->error_count;
+    check_placeholder(reader, node);
+    bool is_filled_in = reader->diagnostics->error_count == errors_before;
     struct value_fault fault;
+    if (!is_filled_in && key->type != CONFIG_TEXT)
+        return -1;
     if (key->type == CONFIG_URL && value_check_url(node->text, &fault) < 0)
         return report_fault(reader, node, &fault);
     if (key->type == CONFIG_ADDRESS && value_check_address(node->text, &fault) < 0)
         return report_fault(reader, node, &fault);
 
-    char *text = key->type == CONFIG_PATH ? join_path(reader->directory, node->text) : text_copy(node->text);
+    bool is_path = key->type == CONFIG_PATH || key->type == CONFIG_DIRECTORY;
+    char *text = is_path ? join_path(reader->directory, node->text) : text_copy(node->text);
     if (text == NULL)
         return no_memory(reader);
+    if (is_path)
+        check_named_path(reader, key, node, text);
     for (size_t length = strlen(text); key->type == CONFIG_URL && text[length - 1] == '/'; length--)
         text[length - 1] = '\0';
     *ret_text = text;
@@ -228,8 +278,12 @@ static int read_list(const struct config_reader *reader, const struct config_key
         else if ((list.items[i] = key->type == CONFIG_PATH_LIST ? join_path(reader->directory, item->text)
                                                                 : text_copy(item->text)) == NULL)
             result = no_memory(reader);
-        else
-            list.count++;
+        if (result < 0)
+            continue;
+        check_placeholder(reader, item);
+        if (key->type == CONFIG_PATH_LIST)
+            check_named_path(reader, key, item, list.items[i]);
+        list.count++;
     }
     if (result == 0)
         *ret_list = list;
@@ -253,6 +307,7 @@ static int read_map(const struct config_reader *reader, const struct config_key 
                                        node->keys[i]->text, key->name);
             continue;
         }
+        check_placeholder(reader, value);
         map.keys[i] = text_copy(node->keys[i]->text);
         map.values[i] = text_copy(value->text);
         map.count++;
@@ -287,6 +342,10 @@ static int read_secret(const struct config_reader *reader, const struct config_k
     const struct yaml_node *value = node->items[0];
     if (is_variable && !is_variable_name(value->text))
         return config_report_hidden(reader, node, "'%s': env takes the name of an environment variable", key->name);
+    size_t errors_before = reader->diagnostics->error_count;
+    check_placeholder(reader, value);
+    if (reader->diagnostics->error_count != errors_before)
+        return -1;
     struct error err = ERROR_INIT;
     int result;
     if (is_variable) {
@@ -309,6 +368,7 @@ int config_read_value(const struct config_reader *reader, const struct config_ke
     switch (key->type) {
     case CONFIG_TEXT:
     case CONFIG_PATH:
+    case CONFIG_DIRECTORY:
     case CONFIG_URL:
     case CONFIG_ADDRESS:
         return read_text(reader, key, node, field);
@@ -356,6 +416,7 @@ void config_free_value(const struct config_key *key, void *field)
     switch (key->type) {
     case CONFIG_TEXT:
     case CONFIG_PATH:
+    case CONFIG_DIRECTORY:
     case CONFIG_URL:
     case CONFIG_ADDRESS:
         free(*(char **)field);

@@ -13,6 +13,7 @@ enum { CONFIG_SUGGESTION_SIZE = 96 };
 struct config_reader {
     struct diagnostics *diagnostics;
     const char *directory; /* what relative paths are relative to; absolute itself */
+    bool checks_files;     /* what a path names must be there */
 };
 
 int config_read_value(const struct config_reader *reader, const struct config_key *key, const struct yaml_node *node,
@@ -20,6 +21,9 @@ int config_read_value(const struct config_reader *reader, const struct config_ke
 /* A default is YAML, too, and goes the same way. One that does not read is a mistake in the table. */
 int config_read_default(const struct config_reader *reader, const struct config_key *key, void *field)
     TANDEM_MUST_CHECK;
+/* A directory that nobody has named is told at the section that could name it. */
+void config_check_default_directory(const struct config_reader *reader, const struct config_key *key,
+                                    struct position section, const char *path);
 /* Releases (secrets: cleanses) and zeroes. */
 void config_free_value(const struct config_key *key, void *field);
 

@@ -9,7 +9,7 @@
 
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
-#include "common/runtime/loop.h"
+#include "common/runtime/clock.h"
 
 enum {
     PROGRAM_NAME_SIZE = 64,

@@ -216,25 +216,6 @@ int loop_post(struct loop *loop, void (*call)(void *arg), void *arg)
     return 0;
 }
 
-int64_t clock_monotonic_us(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * US_PER_SECOND + now.tv_nsec / NS_PER_US;
-}
-
-int64_t clock_monotonic_ms(void)
-{
-    return clock_monotonic_us() / US_PER_MS;
-}
-
-struct timestamp clock_now(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    return (struct timestamp){.seconds = now.tv_sec, .nanoseconds = (int32_t)now.tv_nsec};
-}
-
 void random_fill(void *bytes, size_t count)
 {
     unsigned char *at = bytes;

@@ -1,7 +1,7 @@
-/* The event loop (libevent) and the clocks of the I/O shell.
+/* The event loop (libevent).
  *
  * One loop per process; everything here is called on its thread except loop_post(). Callbacks are short and never
- * block. The pure core gets time and randomness from here as arguments. */
+ * block. The pure core gets randomness from here as an argument. */
 #ifndef TANDEM_RUNTIME_LOOP_H
 #define TANDEM_RUNTIME_LOOP_H
 
@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
-#include "common/base/timestamp.h"
+#include "common/runtime/clock.h"
 
 struct loop;
 struct loop_timer;
@@ -32,9 +32,6 @@ void loop_timer_free(struct loop_timer *timer); /* accepts NULL */
 /* Runs `call` on the loop's thread soon; from any thread. -1 when out of memory. */
 int loop_post(struct loop *loop, void (*call)(void *arg), void *arg) TANDEM_MUST_CHECK;
 
-int64_t clock_monotonic_ms(void);
-int64_t clock_monotonic_us(void);
-struct timestamp clock_now(void); /* UTC */
 uint32_t random_u32(void);
 void random_fill(void *bytes, size_t count);
 

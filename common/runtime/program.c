@@ -55,7 +55,6 @@ const struct config_key PROGRAM_KEYS[] = {
      .type = CONFIG_WORD,
      .offset = offsetof(struct program_settings, log_level),
      .default_text = "info",
-     .is_reloadable = true,
      .words = LEVEL_WORDS,
      .help = "The least important lines that are written; debug shows every step, and no payloads either."},
     {.name = "admin_address",
@@ -91,6 +90,7 @@ static const struct {
 struct readiness {
     const char *name;
     bool (*is_ready)(void *arg);
+    const char *(*trouble)(void *arg); /* one of the two */
     void *arg;
 };
 
@@ -350,23 +350,34 @@ static bool check_readiness(void *arg, struct text *out)
         result = text_appendf(out, "%s\n", STATES[program->state].name);
     for (size_t i = 0; i < program->readiness_count; i++) {
         const struct readiness *check = &program->readiness[i];
-        if (check->is_ready(check->arg))
+        const char *trouble = check->trouble != NULL ? check->trouble(check->arg) : NULL;
+        if (check->trouble != NULL ? trouble == NULL : check->is_ready(check->arg))
             continue;
         is_ready = false;
         if (result == 0)
-            result = text_appendf(out, "not ready: %s\n", check->name);
+            result = text_appendf(out, "not ready: %s%s%s\n", check->name, trouble != NULL ? ": " : "",
+                                  trouble != NULL ? trouble : "");
     }
     if (is_ready)
         result = text_append(out, "ready\n");
     return is_ready && result == 0;
 }
 
-void program_add_readiness(struct program *program, const char *name, bool (*is_ready)(void *arg), void *arg)
+static void add_check(struct program *program, const struct readiness *check)
 {
     assert(program->readiness_count < READINESS_MAX);
     if (program->readiness_count < READINESS_MAX)
-        program->readiness[program->readiness_count++] =
-            (struct readiness){.name = name, .is_ready = is_ready, .arg = arg};
+        program->readiness[program->readiness_count++] = *check;
+}
+
+void program_add_readiness(struct program *program, const char *name, bool (*is_ready)(void *arg), void *arg)
+{
+    add_check(program, &(struct readiness){.name = name, .is_ready = is_ready, .arg = arg});
+}
+
+void program_add_trouble(struct program *program, const char *name, const char *(*trouble)(void *arg), void *arg)
+{
+    add_check(program, &(struct readiness){.name = name, .trouble = trouble, .arg = arg});
 }
 
 /* --- Life --------------------------------------------------------------------------------------------------------- */

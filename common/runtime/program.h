@@ -72,5 +72,7 @@ void program_fail(struct program *program, int exit_status, const struct error *
 /* /readyz answers 200 when the program is ready and every check says true; the body names those that do not.
  * `name` is a literal. At most 16. */
 void program_add_readiness(struct program *program, const char *name, bool (*is_ready)(void *arg), void *arg);
+/* The same, told with the reason: `trouble` returns it (no secret, no customer's data), or NULL when all is well. */
+void program_add_trouble(struct program *program, const char *name, const char *(*trouble)(void *arg), void *arg);
 
 #endif

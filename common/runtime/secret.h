@@ -1,8 +1,8 @@
 /* Secrets as they come into the process: from a file or an environment variable, never from a command line.
  *
  * A file must be regular and open to its owner only. One newline at the end is trimmed; what is left must be one line
- * that is not empty. Errors (ERROR_CONFIG) name the file or variable, never its content. Blocking; start-up and SIGHUP
- * only. */
+ * that is not empty. Errors (ERROR_CONFIG) name the file or variable, never its content. Blocking: at start-up, on
+ * SIGHUP, and after a secret was refused. */
 #ifndef TANDEM_RUNTIME_SECRET_H
 #define TANDEM_RUNTIME_SECRET_H
 

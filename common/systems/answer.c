@@ -1,9 +1,13 @@
 #include "common/systems/answer.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #include "common/base/json.h"
 #include "common/base/retry.h"
+#include "common/base/text.h"
+
+enum { SERVICE_CODE_MAX = 48, SERVICE_CODES_MAX = 4, SERVICE_CODES_SIZE = SERVICE_CODES_MAX * (SERVICE_CODE_MAX + 1) };
 
 enum system_result answer_of_transport(enum http_result result, bool has_effect)
 {
@@ -83,9 +87,38 @@ json_t *answer_json(const struct http_response *response)
     return json;
 }
 
+/* A word as services use for codes, and nothing in which a customer's data could be. */
+static bool is_code(const char *word)
+{
+    size_t length = word == NULL ? 0 : strlen(word);
+
+    return length > 0 && length <= SERVICE_CODE_MAX &&
+           strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == length;
+}
+
+/* The service's own codes, outermost first: {"error": {"code", "innerError": {"code", ...}}} (Microsoft REST API
+ * guidelines, 7.10.2; OData JSON 4.0, 19). Its messages repeat what was sent, so they are not taken. */
+static int read_service_codes(const struct http_response *response, struct text *out)
+{
+    json_auto_t *body = answer_json(response);
+    const json_t *error = json_object_get(body, "error");
+
+    for (size_t i = 0; i < SERVICE_CODES_MAX && json_is_object(error); i++) {
+        const char *code = json_text_of(error, "code");
+        const json_t *inner = json_object_get(error, "innerError");
+
+        if (is_code(code) && text_appendf(out, "%s%s", out->length == 0 ? "" : "/", code) < 0)
+            return -1;
+        error = inner == NULL ? json_object_get(error, "innererror") : inner;
+    }
+    return 0;
+}
+
 void answer_fail(struct system_answer *answer, const struct http_response *response, enum system_result result,
                  const char *code, const char *what, int64_t now_epoch_ms)
 {
+    struct text codes;
+
     answer->result = result;
     answer->status = response->status;
     answer->retry_after_ms = -1;
@@ -96,8 +129,13 @@ void answer_fail(struct system_answer *answer, const struct http_response *respo
         return;
     }
     answer->retry_after_ms = retry_after_parse(http_response_header(response, "Retry-After"), now_epoch_ms);
+    text_init(&codes, SERVICE_CODES_SIZE);
+    if (read_service_codes(response, &codes) < 0)
+        text_clear(&codes);
     (void)error_set(&answer->error, answer_error_class(result), code != NULL ? code : "http.status",
-                    "%s: answered with HTTP status %ld", what, response->status);
+                    "%s: answered with HTTP status %ld%s%s", what, response->status,
+                    codes.length == 0 ? "" : ", the service's code ", text_string(&codes));
+    text_done(&codes);
 }
 
 void answer_no_token(struct system_answer *answer, const struct error *err, const char *what)

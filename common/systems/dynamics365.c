@@ -9,6 +9,7 @@
 #include "common/systems/answer.h"
 #include "common/systems/dynamics365_operation.h"
 #include "common/systems/dynamics365_read.h"
+#include "common/systems/dynamics365_table.h"
 #include "common/systems/dynamics365_write.h"
 
 /* -- the way of an operation --------------------------------------------------------------------------------------- */

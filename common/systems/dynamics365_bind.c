@@ -6,6 +6,7 @@
 #include "common/base/json.h"
 #include "common/base/text.h"
 #include "common/systems/answer.h"
+#include "common/systems/dynamics365_table.h"
 
 /* What child rows point to is the same for many deals. */
 static void remember(struct dynamics_operation *operation, const json_t *lookup, const char *id)

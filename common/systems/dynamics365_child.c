@@ -6,7 +6,7 @@
 
 #include "common/base/json.h"
 #include "common/base/text.h"
-#include "common/systems/dynamics365_record.h"
+#include "common/systems/dynamics365_lookup.h"
 #include "common/systems/dynamics365_table.h"
 
 /* Namespace of the ids we give to child rows; of our own, random once. */

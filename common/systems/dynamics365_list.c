@@ -4,6 +4,7 @@
 #include "common/systems/answer.h"
 #include "common/systems/dynamics365_operation.h"
 #include "common/systems/dynamics365_page.h"
+#include "common/systems/dynamics365_table.h"
 
 /* A page under way. Pages are asked for one at a time; nothing is kept between them. */
 struct listing {

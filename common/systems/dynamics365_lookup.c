@@ -74,6 +74,43 @@ static const char *attribute_of(const char *column, const char *navigation)
     return path.rest;
 }
 
+/* -- parts of a write ---------------------------------------------------------------------------------------------- */
+
+int dynamics_lookup_add(const json_t *described, json_t *lookups, const char *column, const char *dot,
+                        const json_t *value, struct error *err)
+{
+    char *navigation = text_copy_n(column, (size_t)(dot - column));
+    const json_t *how = navigation == NULL ? NULL : json_object_get(described, navigation);
+    struct dynamics_table table;
+    json_t *lookup;
+    int status = -1;
+
+    if (navigation == NULL) {
+        (void)error_no_memory(err);
+        goto out;
+    }
+    if (!dynamics_table_of(how, &table) || json_array_size(json_object_get(how, "match")) == 0) {
+        (void)error_set(err, ERROR_POISON, "dynamics_365.write", "the rules say of no lookup '%s' what it points to",
+                        navigation);
+        goto out;
+    }
+    lookup = json_object_get(lookups, navigation);
+    if (lookup == NULL) {
+        lookup = json_deep_copy(how);
+        if (lookup == NULL || json_object_set_new(lookup, "values", json_object()) < 0 ||
+            json_object_set_new(lookups, navigation, lookup) < 0) {
+            (void)error_no_memory(err);
+            goto out;
+        }
+    }
+    status = json_object_set_new(json_object_get(lookup, "values"), dot + 1, json_deep_copy(value));
+    if (status < 0)
+        (void)error_no_memory(err);
+out:
+    free(navigation);
+    return status;
+}
+
 /* -- search -------------------------------------------------------------------------------------------------------- */
 
 /* "name eq 'Adatum'", "creditlimit eq 1000", "address1_postalcode eq null" */

@@ -22,6 +22,11 @@ char *dynamics_lookup_column(const char *navigation, size_t length);
 /* OData string literal without the quotes: inner quotes doubled. free(); NULL when out of memory. */
 char *dynamics_literal(const char *text);
 
+/* Adds to `lookups` what a dotted column writes, whose first dot is at `dot`; `described`: the rules' lookups, by navigation
+ * property. ERROR_POISON "dynamics_365.write" where they do not say what it points to. */
+int dynamics_lookup_add(const json_t *described, json_t *lookups, const char *column, const char *dot,
+                        const json_t *value, struct error *err) TANDEM_MUST_CHECK;
+
 /* Path and query that find at most two records matching the lookup, with the attributes the columns name. *ret_path:
  * free(). ERROR_POISON "lookup.value" for a value nothing can be found by (an object, a text beyond 1,000 bytes). */
 int dynamics_lookup_search(const json_t *lookup, const char *navigation, const struct config_list *columns,

@@ -9,6 +9,7 @@
 #include "common/http/client.h"
 #include "common/systems/dynamics365_columns.h"
 #include "common/systems/dynamics365_record.h"
+#include "common/systems/dynamics365_table.h"
 
 enum { ROWS_DEFAULT = 500, PATH_BYTES_MAX = 32 * 1024 };
 

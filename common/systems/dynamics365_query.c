@@ -8,7 +8,7 @@
 #include "common/systems/dynamics365_column_path.h"
 #include "common/systems/dynamics365_columns.h"
 #include "common/systems/dynamics365_lookup.h"
-#include "common/systems/dynamics365_record.h"
+#include "common/systems/dynamics365_table.h"
 
 enum {
     QUERY_BYTES_MAX = 32 * 1024, /* the service's limit of an address */

@@ -8,6 +8,7 @@
 #include "common/messages/record.h"
 #include "common/systems/answer.h"
 #include "common/systems/dynamics365_query.h"
+#include "common/systems/dynamics365_table.h"
 
 static char *deal_key_of(const struct dynamics_365 *dynamics, const json_t *record, const char *id)
 {

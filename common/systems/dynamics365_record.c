@@ -12,6 +12,7 @@
 #include "common/systems/dynamics365_column_path.h"
 #include "common/systems/dynamics365_lookup.h"
 #include "common/systems/dynamics365_query.h"
+#include "common/systems/dynamics365_table.h"
 
 /* Web service error codes, where they say more than the HTTP status. */
 static const struct {
@@ -146,41 +147,6 @@ bool dynamics_id_of(const char *address, char out[static UUID_TEXT_SIZE])
 }
 
 /* -- writing ------------------------------------------------------------------------------------------------------- */
-
-int dynamics_lookup_add(const json_t *described, json_t *lookups, const char *column, const char *dot,
-                        const json_t *value, struct error *err)
-{
-    char *navigation = text_copy_n(column, (size_t)(dot - column));
-    const json_t *how = navigation == NULL ? NULL : json_object_get(described, navigation);
-    struct dynamics_table table;
-    json_t *lookup;
-    int status = -1;
-
-    if (navigation == NULL) {
-        (void)error_no_memory(err);
-        goto out;
-    }
-    if (!dynamics_table_of(how, &table) || json_array_size(json_object_get(how, "match")) == 0) {
-        (void)error_set(err, ERROR_POISON, "dynamics_365.write", "the rules say of no lookup '%s' what it points to",
-                        navigation);
-        goto out;
-    }
-    lookup = json_object_get(lookups, navigation);
-    if (lookup == NULL) {
-        lookup = json_deep_copy(how);
-        if (lookup == NULL || json_object_set_new(lookup, "values", json_object()) < 0 ||
-            json_object_set_new(lookups, navigation, lookup) < 0) {
-            (void)error_no_memory(err);
-            goto out;
-        }
-    }
-    status = json_object_set_new(json_object_get(lookup, "values"), dot + 1, json_deep_copy(value));
-    if (status < 0)
-        (void)error_no_memory(err);
-out:
-    free(navigation);
-    return status;
-}
 
 /* A label is looked up before the record is written; no label is no value. */
 static int add_label(struct dynamics_parts *parts, const char *column, const json_t *value, struct error *err)

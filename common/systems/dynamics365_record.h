@@ -11,7 +11,6 @@
 #include "common/base/error.h"
 #include "common/base/text.h"
 #include "common/messages/decision.h"
-#include "common/systems/dynamics365_table.h"
 #include "common/systems/system.h"
 
 /* What a failed answer means. */
@@ -38,10 +37,6 @@ struct dynamics_parts {
 int dynamics_parts_of(const struct decision *decision, struct dynamics_parts *ret_parts, struct error *err)
     TANDEM_MUST_CHECK;
 void dynamics_parts_done(struct dynamics_parts *parts);
-
-/* Adds to `lookups` (as above) what a dotted column writes; `described`: the rules' lookups, by navigation property. */
-int dynamics_lookup_add(const json_t *described, json_t *lookups, const char *column, const char *dot,
-                        const json_t *value, struct error *err) TANDEM_MUST_CHECK;
 
 /* "2026-11-21 04:00 - Updated from Partner Center [key#3]": the text for the seller with the marker of the decision;
  * `is_begun`: the one of a record whose child rows are still to be made. NULL: out of memory. */

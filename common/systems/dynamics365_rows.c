@@ -9,6 +9,7 @@
 #include "common/systems/dynamics365_bind.h"
 #include "common/systems/dynamics365_child.h"
 #include "common/systems/dynamics365_query.h"
+#include "common/systems/dynamics365_table.h"
 
 static int next_row(struct dynamics_operation *operation, struct error *err);
 

@@ -10,6 +10,7 @@
 #include "common/systems/dynamics365_query.h"
 #include "common/systems/dynamics365_read.h"
 #include "common/systems/dynamics365_rows.h"
+#include "common/systems/dynamics365_table.h"
 
 /* -- labels --------------------------------------------------------------------------------------------------------- */
 

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import banned_functions  # noqa: E402
 import include_layers  # noqa: E402
+import include_modules  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,6 +26,10 @@ def write(root: Path, path: str, text: str) -> None:
 
 def test_includes_keep_to_the_layers() -> None:
     assert include_layers.breaches(ROOT) == []
+
+
+def test_modules_of_a_folder_have_an_order() -> None:
+    assert include_modules.circles(ROOT) == []
 
 
 def test_no_banned_function_is_called() -> None:
@@ -72,6 +77,29 @@ def test_include_against_the_layers_is_found(tmp_path: Path, source: str, includ
     (found,) = include_layers.breaches(tmp_path)
 
     assert found.startswith(f"{source}:2: ") and reason in found
+
+
+# Header, what it says of itself, who includes it beside its owner; and whether that is a circle.
+@pytest.mark.parametrize(
+    ("comment", "user", "is_circle"),
+    [
+        ("The tables of a store.", None, True),
+        ("The tables of a store. Internal to store.c.", None, False),
+        ("The tables of a store. Internal\n * to store.c.", "mapper/store_keys.c", False),
+        ("The tables of a store. Internal to store.c.", "mapper/worker.c", True),
+    ],
+)
+def test_circle_of_modules_is_found_but_for_private_parts(
+    tmp_path: Path, comment: str, user: str | None, is_circle: bool
+) -> None:
+    write(tmp_path, "mapper/store.h", "/* A store. */\n")
+    write(tmp_path, "mapper/store.c", '#include "mapper/store.h"\n#include "mapper/store_tables.h"\n')
+    write(tmp_path, "mapper/store_tables.h", f'/* {comment} */\n#include "mapper/store.h"\n')
+    if user is not None:
+        write(tmp_path, user, '#include "mapper/store_tables.h"\n')
+
+    circle = "circle: mapper/store -> mapper/store_tables -> mapper/store"
+    assert include_modules.circles(tmp_path) == ([circle] if is_circle else [])
 
 
 def test_include_downward_and_within_a_folder_is_allowed(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from support.ingest import FIRST_REFRESH_TOKEN, Ingest, notification, value_of
 from support.simulators import PartnerCenter
@@ -35,6 +36,7 @@ def refused(ingest: Ingest) -> list[int]:
     return [entry["status"] for entry in ingest.partner_center.journal(path=TOKEN) if entry["status"] != 200]
 
 
+@pytest.mark.asan
 def test_the_next_start_goes_on_with_the_rotated_token(ingest: Ingest) -> None:
     for _ in range(3):
         with ingest.fetcher() as program:
@@ -102,6 +104,7 @@ def test_killed_after_the_save_even_a_strict_service_lets_us_in(ingest: Ingest) 
     assert refused(ingest) == []
 
 
+@pytest.mark.asan
 def test_a_rotation_by_one_instance_is_taken_over_by_the_other(ingest: Ingest) -> None:
     with ingest.fetcher("one") as one, ingest.fetcher("two") as two:
         for program in (one, two):
@@ -130,6 +133,29 @@ def test_a_wrong_key_ends_the_start_and_names_the_account(ingest: Ingest) -> Non
     assert refused(ingest) == []
 
 
+@pytest.mark.asan
+def test_the_key_is_replaced_with_the_topic_and_a_new_sign_in(ingest: Ingest) -> None:
+    """As docs/operations.md tells it."""
+    with ingest.fetcher() as program:
+        read_one(ingest)
+        assert program.stop() == 0
+    admin = AdminClient({"bootstrap.servers": ingest.topics.bootstrap})
+    name = ingest.topics.name("credentials")
+    admin.delete_topics([name])[name].result(20)
+    wait_until(lambda: "credentials" not in ingest.topics.existing(), 20, "the topic is gone")
+    created = ingest.run("topics", "--create")
+    assert created.returncode == 0 and f"{name}: created" in created.stdout
+    ingest.key = secrets.token_hex(32)
+    ingest.refresh_token = f"person-signed-in-{secrets.token_hex(8)}"
+    ingest.partner_center.admin("POST", "/_sim/tokens/issue", {"value": ingest.refresh_token})
+    for _ in range(2):
+        with ingest.fetcher() as program:
+            read_one(ingest)
+            assert program.stop() == 0
+    assert refused(ingest) == []
+
+
+@pytest.mark.asan
 def test_a_malformed_key_is_told_at_its_place(ingest: Ingest) -> None:
     ingest.key = "not a key"
     result = ingest.run("--role", "fetch", "--check")

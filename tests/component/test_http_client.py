@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.bad_inputs import bad_input
 from support.http import HttpDriver
 from support.ports import LOOPBACK, free_port
 from support.tls import Authority, Certificate
@@ -230,6 +231,7 @@ def truncate(connection: Connection, _request: Request) -> None:
     connection.close()
 
 
+@bad_input("B75")
 @pytest.mark.parametrize(
     "handle",
     [
@@ -294,6 +296,7 @@ def endless_chunks(connection: Connection, _request: Request) -> None:
         connection.send(b"3e8\r\n" + b"a" * 1000 + b"\r\n")
 
 
+@bad_input("B75")
 @pytest.mark.parametrize(
     "handle",
     [endless_interim, endless_header, endless_chunks, answering(response("a" * 65537))],
@@ -304,6 +307,16 @@ def test_oversized_answer_is_given_up(certificate: Certificate, driver: Driver, 
         answer = client.send("GET", server.url)
 
     assert outcome(answer) == ("unknown", "http.too_large")
+
+
+@bad_input("B75")
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br"])
+def test_answer_is_not_unpacked(certificate: Certificate, driver: Driver, coding: str) -> None:
+    with TlsServer(certificate, answering(response("as it came", Content_Encoding=coding))) as server, driver() as client:
+        answer = client.send("GET", server.url)
+
+        assert (answer["status"], answer["body"]) == (200, "as it came")
+        assert server.requests[0].header("Accept-Encoding") is None
 
 
 def test_largest_answer_is_taken(certificate: Certificate, driver: Driver) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.bad_inputs import bad_input
 from support.http import HttpDriver
 from support.tls import Authority, Certificate
 from support.tls_server import Connection, Handler, Request, TlsServer, answering, response
@@ -339,6 +340,7 @@ def endless(connection: Connection, _request: Request) -> None:
         connection.send(b"3e8\r\n" + b"a" * 1000 + b"\r\n")
 
 
+@bad_input("B77")
 @pytest.mark.parametrize(
     ("handle", "expected"),
     [

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from support.bad_inputs import bad_input
 from support.ingest import PARTITIONS, Ingest, causes_of, id_of, metrics, notification, readiness, value_of
 from support.ports import free_port
 from support.schemas import check
@@ -234,6 +235,7 @@ def test_an_invisible_related_referral_of_an_unknown_engagement_is_set_aside(ing
     assert uncommitted(ingest.topics) == 0
 
 
+@bad_input("B73")
 @pytest.mark.asan
 def test_what_cannot_be_followed_is_set_aside_byte_for_byte(ingest: Ingest) -> None:
     strange = [
@@ -263,19 +265,59 @@ def test_what_cannot_be_followed_is_set_aside_byte_for_byte(ingest: Ingest) -> N
     assert uncommitted(ingest.topics) == 0
 
 
-def test_a_test_event_is_counted_and_finished(ingest: Ingest) -> None:
+def test_a_test_event_is_counted_and_goes_to_the_audit_without_an_alarm(ingest: Ingest) -> None:
     correlation = str(uuid.uuid4())
     ingest.notify(notification(correlation, "test", event="test-created"))
     port = free_port()
     with ingest.fetcher(admin_port=port) as program:
         assert program.wait_for("webhook.test_received")["correlation_id"] == correlation
-        assert metrics(port)["tandem_fetch_test_notifications_total"] == 1
+        letter = ingest.dead_letters(1)[0]
+        series = metrics(port)
         assert program.stop() == 0
-    assert ingest.records() == [] and ingest.dead_letters() == []
+    assert series["tandem_fetch_test_notifications_total"] == 1
+    assert not [name for name in series if "test_event" in name]
+    assert not [each for each in program.log if each["event"] == "fetch.set_aside"]
+    assert letter.headers["err.code"] == b"test_event"
+    assert letter.key == f"partner-center/{correlation}".encode()
+    assert ingest.records() == []
     assert uncommitted(ingest.topics) == 0
 
 
 # --- Failures ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_without_a_reason_is_set_aside_in_the_end_and_others_are_read(
+    tmp_path: Path, topics: Topics, authority: Authority, partner_center: PartnerCenter, dynamics_365: Dynamics365
+) -> None:
+    ingest = Ingest(tmp_path, topics, authority, partner_center, dynamics_365)
+    ingest.fetch["unexplained_before_refusal"] = 3
+    bad, good = (dynamics_365.add_row("opportunities", name=name)["opportunityid"] for name in ("Bad", "Good"))
+    body = {"error": {"code": "0x80040216", "message": "An unexpected error occurred."}}
+    dynamics_365.fault("status", "GET", bad, None, status=400, body=body)
+    kind = {"record_type": "opportunity", "source": "dynamics-365", "event": "Update"}
+    ingest.notify(*(notification(each, **kind) for each in (bad, good)))
+    with ingest.fetcher():
+        letter = ingest.dead_letters(1)[0]
+        assert value_of(ingest.records(1)[0])["record_id"] == good
+        wait_until(lambda: uncommitted(ingest.topics) == 0, 20, "both are finished")
+    assert letter.key == f"dynamics-365/{bad}".encode()
+    headers = {name: letter.headers[name].decode() for name in ("err.code", "err.class", "err.message")}
+    assert (headers["err.code"], headers["err.class"]) == ("dynamics_365.unexpected", "poison")
+    assert headers["err.message"].startswith("given up after 3 failures without a reason: ")
+    assert len([each for each in dynamics_365.journal(method="GET", path=bad) if each["status"] == 400]) == 3
+
+
+def test_a_failure_without_a_reason_that_passes_is_borne(
+    tmp_path: Path, topics: Topics, authority: Authority, partner_center: PartnerCenter, dynamics_365: Dynamics365
+) -> None:
+    ingest = Ingest(tmp_path, topics, authority, partner_center, dynamics_365)
+    row = dynamics_365.add_row("opportunities", name="Archive")["opportunityid"]
+    body = {"error": {"code": "0x80040216", "message": "An unexpected error occurred."}}
+    dynamics_365.fault("status", "GET", row, 3, status=400, body=body)
+    ingest.notify(notification(row, "opportunity", source="dynamics-365", event="Update"))
+    with ingest.fetcher():
+        assert value_of(ingest.records(1)[0])["record_id"] == row
+    assert ingest.dead_letters() == []
 
 
 def test_throttling_is_waited_out_and_nothing_is_lost(ingest: Ingest) -> None:
@@ -313,6 +355,22 @@ def test_a_failing_system_is_tried_with_single_reads_and_recovers(ingest: Ingest
         ingest.partner_center.clear_faults()
         ingest.records(until=answered(*messages))
         program.wait_for("fetch.resumed")
+
+
+@bad_input("B76")
+def test_another_record_in_the_answer_is_set_aside_and_told_nobody(ingest: Ingest) -> None:
+    asked, other = (ingest.partner_center.add_referral(kind="partner-led") for _ in range(2))
+    ingest.partner_center.fault("status", "GET", f"{REFERRALS}/{asked['id']}", status=200, body=other)
+    message = notification(asked["id"])
+    ingest.notify(message)
+    with ingest.fetcher() as program:
+        letter = ingest.dead_letters(1)[0]
+        assert program.stop() == 0
+    assert letter.value == message[1].encode()
+    assert letter.headers["err.code"] == b"partner_center.foreign_record"
+    assert other["id"].encode() not in letter.headers["err.message"]
+    assert ingest.records() == []
+    assert uncommitted(ingest.topics) == 0
 
 
 def test_a_refused_read_is_set_aside(ingest: Ingest) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from ingest_receiver import SECRET, Receiver
+from support.bad_inputs import bad_input
 from support.kafka import Broker
 from support.paths import PROGRAMS
 from support.tls import Authority
@@ -144,6 +145,7 @@ def send_slowly(connection: Connection, data: bytes, step: int, pause: float, se
     raise AssertionError("unreachable")
 
 
+@bad_input("B18")
 def test_each_byte_of_a_head_does_not_give_it_more_time(start: Start, signer: Signer) -> None:
     receiver = start(**PLAIN, header_timeout="1s")
     with receiver.connect() as connection:
@@ -154,6 +156,7 @@ def test_each_byte_of_a_head_does_not_give_it_more_time(start: Start, signer: Si
     assert 0.9 <= took < 3
 
 
+@bad_input("B18")
 def test_each_byte_of_a_body_does_not_give_it_more_time(start: Start, signer: Signer) -> None:
     receiver = start(**PLAIN, body_timeout="2s")
     body = new_event()
@@ -190,6 +193,7 @@ def test_body_has_to_keep_its_rate(start: Start, signer: Signer) -> None:
     assert [each.status for each in answers] == [202], "twice the rate is enough, whatever the time"
 
 
+@bad_input("B19")
 def test_handshake_has_its_time_and_ends_silently(start: Start, signer: Signer) -> None:
     receiver = start(handshake_timeout="500ms", header_timeout="30s", idle_timeout="30s")
     with Connection(receiver.port, None) as silent, Connection(receiver.port, None) as begun:
@@ -200,6 +204,7 @@ def test_handshake_has_its_time_and_ends_silently(start: Start, signer: Signer) 
     assert receiver.send(signed_request(signer, new_event())).status == 202
 
 
+@bad_input("B19")
 def test_idle_connection_is_closed_silently(start: Start, signer: Signer) -> None:
     receiver = start(idle_timeout="500ms", handshake_timeout="30s", header_timeout="30s")
     with receiver.connect() as fresh, receiver.connect() as used:
@@ -354,6 +359,7 @@ def serve_legitimate(receiver: Receiver, signer: Signer, count: int) -> None:
         assert time.monotonic() - begun < LEGITIMATE_SECONDS
 
 
+@bad_input("B20")
 def test_one_address_with_very_many_connections_keeps_nobody_out(start: Start, signer: Signer, parallel: int) -> None:
     receiver = start()
     opened = []
@@ -373,6 +379,7 @@ def test_one_address_with_very_many_connections_keeps_nobody_out(start: Start, s
     serve_legitimate(receiver, signer, 5)
 
 
+@bad_input("B20")
 def test_very_many_connections_held_open_slow_nobody_down(start: Start, signer: Signer, parallel: int) -> None:
     receiver = start(
         connections_max=10000, connections_per_address_max=10000, handshake_timeout="60s", header_timeout="60s"
@@ -411,6 +418,7 @@ def test_dynamics_365_bodies_have_their_own_limit(start: Start) -> None:
         assert answer.headers.get("connection") == ("close" if status == 413 else None)
 
 
+@bad_input("B27")
 def test_nothing_is_unpacked(start: Start, signer: Signer) -> None:
     receiver = start()
     before = resident_mib(receiver)

@@ -24,6 +24,8 @@ NEEDED = [
     "test-created",
 ]
 
+pytestmark = pytest.mark.asan
+
 
 @pytest.fixture
 def ingest(tmp_path: Path, topics: Topics, authority: Authority, partner_center: PartnerCenter) -> Ingest:
@@ -98,6 +100,7 @@ def test_another_url_is_replaced_only_if_asked_for(ingest: Ingest) -> None:
     refused = ingest.run("register", "create", "--url", URL)
     assert refused.returncode == 1
     assert "--overwrite" in refused.stderr and OTHER in refused.stdout
+    assert refused.stderr.count("\n") == 1, "told once, for people"
     assert writes(ingest) == []
 
     result = ingest.run("register", "create", "--url", URL, "--overwrite")

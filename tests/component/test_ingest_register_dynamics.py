@@ -345,6 +345,7 @@ def test_refusals_are_told_in_words(register: Register, status: int, word: str) 
     result = register.run("--show")
 
     assert result.returncode == 1 and word in result.stderr
+    assert result.stderr.startswith("tandem-ingest: ") and result.stderr.count("\n") == 1
 
 
 def test_port_the_service_does_not_take_is_told_in_its_words(register: Register) -> None:

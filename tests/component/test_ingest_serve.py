@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from ingest_receiver import NEXT_SECRET, ORGANIZATION_ID, SECRET, Receiver
+from support.bad_inputs import bad_input
 from support.kafka import Broker
 from support.simulators import Dynamics365, PartnerCenter
 from support.tls import Authority
@@ -118,6 +120,7 @@ def test_event_becomes_a_notification_with_envelope(start: Start, signer: Signer
     assert receiver.events("serve.answered", request_id=answer.request_id, status=202)
 
 
+@bad_input("B44")
 def test_same_event_again_is_taken_again_under_the_same_id(start: Start, signer: Signer, topics: Topics) -> None:
     receiver = start(serve={"requests_per_connection": 5000})
     data = signed_request(signer, new_event())
@@ -226,6 +229,7 @@ def test_drain_answers_what_was_taken(start: Start, signer: Signer, topics: Topi
 # --- Connections ------------------------------------------------------------------------------------------------------
 
 
+@bad_input("B8")
 def test_bytes_after_the_body_are_another_request(start: Start, signer: Signer) -> None:
     receiver = start()
     good = signed_request(signer, new_event())
@@ -238,6 +242,7 @@ def test_bytes_after_the_body_are_another_request(start: Start, signer: Signer) 
         assert connection.is_closed()
 
 
+@bad_input("B7")
 def test_cut_body_leaves_no_trace(start: Start, signer: Signer, topics: Topics) -> None:
     receiver = start(serve={"tls_certificate": None, "tls_key": None})
     with receiver.connect() as connection:
@@ -269,6 +274,7 @@ def padded_event(size: int) -> bytes:
     return compact(members)
 
 
+@bad_input("B16")
 def test_body_may_be_as_long_as_the_limit(start: Start, signer: Signer) -> None:
     receiver = start()
     body = padded_event(256 * 1024)
@@ -293,6 +299,7 @@ def test_slow_senders_are_told_and_idle_ones_are_not(start: Start, signer: Signe
         assert idle.is_closed()
 
 
+@bad_input("B28")
 def test_continue_is_said_only_to_a_good_head(start: Start, signer: Signer) -> None:
     receiver = start()
     body = new_event()
@@ -336,9 +343,15 @@ def test_connections_are_capped_and_those_inside_served(start: Start, signer: Si
     wait_until(is_served, 5, "there is room again")
 
 
+@bad_input("B21")
 def test_quota_is_told(start: Start, signer: Signer) -> None:
     receiver = start(serve={"requests_per_second": 2})
-    answers = [post(receiver, signer, new_event()) for _ in range(6)]
+    with ExitStack() as stack:
+        # Connected before, so that they come within a second whatever a handshake takes.
+        connections = [stack.enter_context(receiver.connect()) for _ in range(6)]
+        for each in connections:
+            each.send(signed_request(signer, new_event()))
+        answers = [each.answer() for each in connections]
     refused = [each for each in answers if each.status == 429]
     assert refused and answers[0].status == 202
     assert all(each.headers["retry-after"] == "1" and each.code == "quota" for each in refused)
@@ -476,6 +489,7 @@ def test_certificate_is_fetched_once_and_again_when_renewed(
     assert post_from(receiver, signer, url) == 401
 
 
+@bad_input("B38")
 def test_bad_downloads_are_refused_bounded_and_remembered(start: Start, host: CertificateHost, signer: Signer) -> None:
     host.documents["good.cer"] = signer.der
     host.documents["huge.cer"] = signer.der + b"\0" * 10_000_000
@@ -497,6 +511,7 @@ def test_private_addresses_are_not_asked(start: Start, host: CertificateHost, si
     assert not host.requests
 
 
+@bad_input("B38")
 def test_name_of_a_private_address_is_not_asked(start: Start, host: CertificateHost, signer: Signer) -> None:
     host.documents["good.cer"] = signer.der
     named = host.base.replace("127.0.0.1", "localhost")
@@ -507,6 +522,7 @@ def test_name_of_a_private_address_is_not_asked(start: Start, host: CertificateH
     assert post_from(allowing, signer, named + "good.cer") == 202, "only its address was in the way"
 
 
+@bad_input("B35", "B36", "B37")
 def test_urls_that_are_not_allowed_cause_no_connection(start: Start, signer: Signer) -> None:
     allowed = "https://3psostorageacct.blob.core.windows.net"
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -537,6 +553,7 @@ def test_urls_that_are_not_allowed_cause_no_connection(start: Start, signer: Sig
             listener.accept()
 
 
+@bad_input("B39")
 def test_unacceptable_certificates_are_refused(
     start: Start, host: CertificateHost, signing: SigningAuthority, signer: Signer
 ) -> None:
@@ -561,6 +578,7 @@ def test_unacceptable_certificates_are_refused(
     assert post_from(receiver, signer, host.base + "good") == 202
 
 
+@bad_input("B39")
 def test_subject_may_be_held_to_a_list(start: Start, host: CertificateHost, signing: SigningAuthority) -> None:
     receiver = start({**host.signature, "subject_names": ["wanted.example"]})
     wanted, other = signing.issue("wanted.example"), signing.issue("other.example")

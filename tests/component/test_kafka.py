@@ -15,6 +15,8 @@ from support.waiting import wait_until
 
 FENCED = 70
 
+pytestmark = pytest.mark.asan
+
 
 # --- Producer ---------------------------------------------------------------------------------------------------------
 

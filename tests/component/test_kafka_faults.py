@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from support.kafka_driver import Driver, committed, numbered, values_of
@@ -12,6 +13,8 @@ from support.waiting import wait_until
 
 # So that a client learns of new partitions soon; by default it asks every five minutes.
 QUICK_METADATA = "topic.metadata.refresh.interval.ms=300"
+
+pytestmark = pytest.mark.asan
 
 
 def add_partitions(topics: Topics, topic: str, total: int) -> None:

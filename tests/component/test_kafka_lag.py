@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+import pytest
 from confluent_kafka import Producer
 
 from support.kafka_driver import Driver, committed, numbered
@@ -58,6 +59,7 @@ def test_paused_consumer_takes_nothing_keeps_its_place_and_tells_its_growing_lag
         assert driver.values() == [f"m{each}" for each in range(100)] + [f"n{each}" for each in range(300)]
 
 
+@pytest.mark.asan
 def test_idle_reader_of_a_transactional_topic_has_no_lag(topics: Topics) -> None:
     topics.create("records", "decisions")
     producer = transactional(topics)
@@ -73,6 +75,7 @@ def test_idle_reader_of_a_transactional_topic_has_no_lag(topics: Topics) -> None
             wait_until(lambda: driver.lag(topics.name("records")) == {0: 0}, SOON, "nothing is left to do")
 
 
+@pytest.mark.asan
 def test_lag_counts_what_an_open_transaction_has_written(topics: Topics) -> None:
     topics.create("records", "decisions")
     producer = transactional(topics)
@@ -85,6 +88,7 @@ def test_lag_counts_what_an_open_transaction_has_written(topics: Topics) -> None
         wait_until(lambda: driver.lag(topics.name("records")) == {0: 0}, SOON, "it is read")
 
 
+@pytest.mark.asan
 def test_partition_that_was_given_away_counts_once(topics: Topics) -> None:
     topics.create("records", partitions=4)
     name = topics.name("records")

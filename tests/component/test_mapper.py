@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from confluent_kafka import Consumer, Producer
 
+from support.bad_inputs import bad_input
 from support.paths import BUILD, ROOT
 from support.process import Program
-from support.topics import Record, Topics
+from support.topics import MESSAGE_BYTES_MAX, Record, Topics
 from support.waiting import wait_until
 
 PARTITIONS = 4
@@ -27,7 +28,6 @@ KAFKA = 71
 BAD_CONFIG = 78
 TAKE_OVER_SECONDS = 15
 
-COMPACTED = {"cleanup.policy": "compact"}
 KEYED = ("notifications", "records", "decisions", "outcomes", "deals")
 SINGLE = ("cursors", "credentials", "dead-letters")
 
@@ -37,10 +37,11 @@ Json = dict[str, Any]
 @pytest.fixture
 def mapper_topics(topics: Topics) -> Topics:
     for name in (*KEYED, *SINGLE):
+        policy = "compact" if name in ("deals", "cursors", "credentials") else "delete"
         topics.create(
             name,
             partitions=PARTITIONS if name in KEYED else 1,
-            config=COMPACTED if name in ("deals", "cursors", "credentials") else {"cleanup.policy": "delete"},
+            config={"cleanup.policy": policy, "max.message.bytes": str(MESSAGE_BYTES_MAX)},
         )
     wait_until(lambda: set(topics.existing()) >= {*KEYED, *SINGLE}, 10, "the broker knows the topics")
     return topics
@@ -204,6 +205,7 @@ def send(topics: Topics, topic: str, *messages: Message) -> None:
 # --- What comes out ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.asan
 def test_new_referral_is_created_in_the_crm_and_linked(mapper_topics: Topics, tmp_path: Path) -> None:
     with Mapper(tmp_path, mapper_topics) as mapper:
         mapper.wait_restored()
@@ -234,6 +236,7 @@ def test_new_referral_is_created_in_the_crm_and_linked(mapper_topics: Topics, tm
     assert len({record.partition for record in everything if record.key == referral_id(1).encode()}) == 1
 
 
+@pytest.mark.asan
 def test_echo_of_our_own_write_ends_here(mapper_topics: Topics, tmp_path: Path) -> None:
     with Mapper(tmp_path, mapper_topics) as mapper:
         mapper.wait_restored()
@@ -264,6 +267,8 @@ def test_partner_that_is_named_but_unknown_is_asked_for(mapper_topics: Topics, t
         assert mapper.stop() == 0
 
 
+@pytest.mark.asan
+@bad_input("B73")
 def test_messages_that_cannot_be_processed_are_set_aside_and_the_others_go_on(
     mapper_topics: Topics, tmp_path: Path
 ) -> None:
@@ -278,6 +283,8 @@ def test_messages_that_cannot_be_processed_are_set_aside_and_the_others_go_on(
         (referral_id(1), None, headers, "message.no_value"),
         (referral_id(1), good[1], {"ce_type": "tandem.record.v2"}, "message.unexpected_type"),
         ("k" * 300, json.dumps({**json.loads(good[1]), "deal_key": "k" * 300}), headers, "message.malformed"),
+        ("k", "[" + "0," * 1_000_000 + "0]", headers, "message.malformed"),
+        ("k", "{", {**headers, **{f"x-{number}": "y" for number in range(200)}}, "message.malformed"),
     ]
     with Mapper(tmp_path, mapper_topics) as mapper:
         mapper.wait_restored()
@@ -332,7 +339,14 @@ class Pusher:
                 "fetch.wait.max.ms": 20,
             }
         )
-        producer = Producer({"bootstrap.servers": self._topics.bootstrap, "enable.idempotence": True, "linger.ms": 1})
+        producer = Producer(
+            {
+                "bootstrap.servers": self._topics.bootstrap,
+                "enable.idempotence": True,
+                "linger.ms": 1,
+                "partitioner": "murmur2_random",
+            }
+        )
         consumer.subscribe([self._topics.name("decisions")])
         while not self._stop.is_set():
             for message in consumer.consume(num_messages=200, timeout=0.05):
@@ -459,6 +473,7 @@ def test_store_that_is_lost_is_read_again(mapper_topics: Topics, tmp_path: Path)
         assert mapper.stop() == 0
 
 
+@pytest.mark.asan
 def test_store_that_is_there_is_not_read_again(mapper_topics: Topics, tmp_path: Path) -> None:
     prepare_deals(mapper_topics, tmp_path)
     with Mapper(tmp_path, mapper_topics) as mapper:
@@ -468,6 +483,7 @@ def test_store_that_is_there_is_not_read_again(mapper_topics: Topics, tmp_path: 
         assert mapper.stop() == 0
 
 
+@pytest.mark.asan
 @pytest.mark.parametrize("damage", ["cut", "overwritten", "no state"])
 def test_store_that_is_damaged_is_dropped_and_read_again(mapper_topics: Topics, tmp_path: Path, damage: str) -> None:
     prepare_deals(mapper_topics, tmp_path)
@@ -516,10 +532,11 @@ def test_store_of_other_topics_is_dropped(mapper_topics: Topics, tmp_path: Path)
 
 def create_again(topics: Topics, name: str) -> bool:
     try:
+        policy = "compact" if name in ("deals", "cursors", "credentials") else "delete"
         topics.create(
             name,
             partitions=PARTITIONS if name in KEYED else 1,
-            config=COMPACTED if name in ("deals", "cursors", "credentials") else {"cleanup.policy": "delete"},
+            config={"cleanup.policy": policy, "max.message.bytes": str(MESSAGE_BYTES_MAX)},
         )
     except Exception:  # noqa: BLE001  (a name that is being deleted is refused for a moment)
         return False
@@ -547,12 +564,11 @@ def test_two_instances_share_the_partitions_and_one_takes_over(mapper_topics: To
         assert second.stop() == 0
 
 
-@pytest.mark.parametrize("store", ["own store", "same store"])
-def test_second_process_of_a_name_fences_the_first(mapper_topics: Topics, tmp_path: Path, store: str) -> None:
+@pytest.mark.asan
+def test_second_process_of_a_name_fences_the_first(mapper_topics: Topics, tmp_path: Path) -> None:
     with Mapper(tmp_path, mapper_topics, "m1") as first:
         first.wait_restored()
-        other = "store-m1" if store == "same store" else "other"
-        with Mapper(tmp_path, mapper_topics, "m1", store=other) as second:
+        with Mapper(tmp_path, mapper_topics, "m1", store="other") as second:
             send(mapper_topics, "records", reading("partner-center", 1, referral(1)))
             assert first.wait() == FENCED
             second.wait_restored()
@@ -560,6 +576,38 @@ def test_second_process_of_a_name_fences_the_first(mapper_topics: Topics, tmp_pa
             wait_until(lambda: len(states_of(mapper_topics)) == 2, 20, "the second goes on")
             assert second.stop() == 0
     check_decisions(mapper_topics, 2)
+
+
+@pytest.mark.parametrize("instance", ["m1", "m2"])
+def test_second_process_of_a_directory_ends_and_does_not_touch_the_first(
+    mapper_topics: Topics, tmp_path: Path, instance: str
+) -> None:
+    with Mapper(tmp_path, mapper_topics, "m1", store="store") as first:
+        first.wait_restored()
+        with Mapper(tmp_path, mapper_topics, instance, store="store") as second:
+            assert second.wait_for("mapper.waiting_for_store")["directory"] == str(first.store)
+            assert second.wait() == BAD_CONFIG
+            (told,) = second.events("program.failed")
+            assert told["error_code"] == "store.locked"
+            assert told["error"].startswith(f"mapper.store_directory: {first.store} is in use by another process")
+            assert not second.events("kafka.assigned")
+        send(mapper_topics, "records", reading("partner-center", 1, referral(1)))
+        wait_until(lambda: len(states_of(mapper_topics)) == 1, 20, "the first goes on")
+        assert len(first.events("kafka.assigned")) == 1, "nobody has taken its partitions"
+        assert first.stop() == 0
+    check_decisions(mapper_topics, 1)
+
+
+def test_successor_waits_until_its_predecessor_has_left_the_directory(mapper_topics: Topics, tmp_path: Path) -> None:
+    with Mapper(tmp_path, mapper_topics) as first:
+        first.wait_restored()
+        send(mapper_topics, "records", reading("partner-center", 1, referral(1)))
+        wait_until(lambda: len(states_of(mapper_topics)) == 1, 20, "the first works")
+        with Mapper(tmp_path, mapper_topics) as second:
+            second.wait_for("mapper.waiting_for_store")
+            assert first.stop() == 0
+            assert second.wait_restored()["deals_read"] == 0, "what the first has left is whole"
+            assert second.stop() == 0
 
 
 # --- Poison -----------------------------------------------------------------------------------------------------------
@@ -585,6 +633,8 @@ def test_message_that_kills_the_process_is_set_aside_at_the_third_start(mapper_t
 # --- Rules and signals ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.asan
+@bad_input("B71")
 def test_rules_are_loaded_anew_and_kept_when_they_are_wrong(mapper_topics: Topics, tmp_path: Path) -> None:
     with Mapper(tmp_path, mapper_topics) as mapper:
         mapper.wait_restored()
@@ -606,12 +656,38 @@ def test_rules_are_loaded_anew_and_kept_when_they_are_wrong(mapper_topics: Topic
         assert mapper.stop() == 0
 
 
-def test_wrong_rules_refuse_the_start(mapper_topics: Topics, tmp_path: Path) -> None:
+# What is wrong with the rules, and the place and words that say so.
+WRONG_RULES = {
+    "B71 syntax error": (lambda text: text + "  - {name: [\n", "rules.yaml:32:1: error:"),
+    "B71 two fields write the same": (
+        lambda text: text.replace("crm: estimatedvalue", "crm: name"),
+        "rules.yaml:29:10: error:",
+    ),
+    "B71 unknown word": (
+        lambda text: text.replace("conflict: latest", "conflict: latets"),
+        "rules.yaml:30:15: error: unknown conflict policy 'latets'",
+    ),
+    "B71 node that contains itself": (
+        lambda text: text + "tables: &all {all: *all}\n",
+        "rules.yaml:31:20: error: aliases ('*name') are not supported",
+    ),
+    "B71 deep nesting": (
+        lambda text: text + "tables: " + "[" * 5000 + "]" * 5000 + "\n",
+        "rules.yaml:31:40: error: nested more than 32 deep",
+    ),
+    "B71 10 MB": (lambda text: text + "# " + "x" * 10_000_000 + "\n", "rules.yaml: is larger than 4 MiB"),
+}
+
+
+@pytest.mark.asan
+@pytest.mark.parametrize("name", WRONG_RULES)
+def test_wrong_rules_refuse_the_start(mapper_topics: Topics, tmp_path: Path, name: str) -> None:
+    change, message = WRONG_RULES[name]
     mapper = Mapper(tmp_path, mapper_topics)
-    mapper.rules.write_text("version: 1\ncrm: dynamics-365\nfields: [{name: x\n")
+    mapper.rules.write_text(change(RULES.read_text()))
     with mapper:
         assert mapper.wait() == BAD_CONFIG
-    assert any("rules.yaml:" in line for line in mapper.other_lines)
+    assert any(message in line for line in mapper.other_lines), mapper.transcript()[:2000]
 
 
 def test_missing_topics_refuse_the_start(topics: Topics, tmp_path: Path) -> None:
@@ -637,6 +713,7 @@ def test_term_without_a_broker_ends_in_order(tmp_path: Path, mapper_topics: Topi
     broker.start()
 
 
+@pytest.mark.asan
 def test_term_under_load_loses_and_repeats_nothing(mapper_topics: Topics, tmp_path: Path) -> None:
     messages = [
         reading("partner-center", number, referral(number, version=version), version)

@@ -20,6 +20,8 @@ DEFAULT_TESTS = sorted(path.relative_to(ROOT) for path in ROOT.glob("deploy/rule
 USAGE = 64
 BAD_CONFIG = 78
 
+pytestmark = pytest.mark.asan
+
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [str(PROGRAMS / "tandem-mapper"), *map(str, arguments)]

@@ -1,4 +1,7 @@
-"""tandem-mapper frozen, replaced, ended in the middle of its restore, and with topics that change under it."""
+"""tandem-mapper frozen, replaced, ended in the middle of its restore, and with topics that change under it.
+
+None of it runs under AddressSanitizer, whose runtime has to come before every library that is preloaded.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import signal
+import urllib.request
 import uuid
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import psycopg2
 import pytest
 
 from support import schemas
+from support.bad_inputs import bad_input
 from support.ingest import metrics, readiness, value_of
 from support.kafka import Broker
 from support.paths import ROOT
@@ -203,6 +205,7 @@ def test_rows_of_nothing_to_do_can_be_left_out(pusher: Pusher) -> None:
     assert pusher.rows(made) == []
 
 
+@bad_input("B73", "B74")
 def test_what_cannot_be_read_is_set_aside_and_the_others_go_on(pusher: Pusher) -> None:
     good = update(opportunity(pusher))
     bad_time = decision(decided_at="yesterday")
@@ -257,6 +260,61 @@ def test_what_others_set_aside_gets_a_row_once(pusher: Pusher) -> None:
     assert pusher.audit("SELECT count(*) FROM verify_audit()") == [(0,)]
 
 
+# --- Decisions that come twice, too late or with a gap -----------------------------------------------------------------
+
+
+@bad_input("B74")
+def test_a_decision_that_comes_again_is_written_once(pusher: Pusher) -> None:
+    made = update(opportunity(pusher))
+    with pusher.program() as first:
+        pusher.decide(made, made)
+        pusher.outcomes(2)
+        pusher.decide(made)
+        pusher.outcomes(3)
+        pusher.is_settled()
+        assert first.stop() == 0
+    with pusher.program():
+        pusher.decide(made)
+        outcomes = pusher.outcomes(4)
+        pusher.is_settled()
+    # A repeat expects a version that is over; the mapper knows the decision's outcome already.
+    assert outcomes[0]["result"] == "applied" and {each["result"] for each in outcomes} <= {"applied", "conflict"}
+    answers = [each["status"] for each in patches(pusher, made)]
+    assert len([each for each in answers if each < 300]) == 1
+    assert row_of(pusher, made)["name"] == made["write"]["name"]
+
+
+@bad_input("B74")
+def test_a_gap_in_the_numbers_is_told_and_the_decision_carried_out(pusher: Pusher) -> None:
+    port = free_port()
+    row = opportunity(pusher)
+    first = update(row, deal_key=str(uuid.uuid4()), number=1)
+    with pusher.program(admin_port=port) as program:
+        
+        def missing() -> float:
+            return metrics(port)["tandem_pusher_missing_decisions_total"]
+
+        program.wait_for("program.ready")
+        assert missing() == 0
+        pusher.decide(first)
+        pusher.outcome_of(first)
+        fifth = update(row_of(pusher, first), deal_key=first["deal_key"], number=5)
+        pusher.decide(fifth)
+        assert pusher.outcome_of(fifth)["result"] == "applied"
+        assert missing() == 3
+        (gap,) = program.events("push.gap")
+    assert (gap["deal_key"], gap["decision_id"], gap["missing"]) == (first["deal_key"], fifth["id"], 3)
+
+
+@bad_input("B74")
+def test_a_time_of_the_future_is_a_time_like_any_other(pusher: Pusher) -> None:
+    made = update(opportunity(pusher), decided_at="2999-12-31T23:59:59Z", received_at="2999-12-31T23:59:58Z")
+    with pusher.program():
+        pusher.decide(made)
+        assert pusher.outcome_of(made)["result"] == "applied"
+        pusher.is_settled()
+
+
 # --- What the target answers ------------------------------------------------------------------------------------------
 
 
@@ -269,7 +327,7 @@ def test_another_version_is_a_conflict_with_the_fresh_record(pusher: Pusher) -> 
         outcome = pusher.outcome_of(made)
         pusher.is_settled()
     schemas.check("outcome", outcome)
-    assert (outcome["result"], outcome["status"]) == ("conflict", 200)
+    assert (outcome["result"], outcome["status"]) == ("conflict", 412)
     assert outcome["documents"][0]["body"]["name"] == "The seller's"
     assert row_of(pusher, made)["name"] == "The seller's"
     assert pusher.rows(made)[-1] == ("outcome", 1, "conflict")
@@ -327,7 +385,12 @@ def test_a_refused_write_is_told_set_aside_and_audited(pusher: Pusher) -> None:
     assert letter.headers["err.code"].decode() == outcome["error_code"]
     assert letter.headers["err.stage"] == b"pusher"
     assert pusher.rows(made, "phase, result, error_code")[-1] == ("outcome", "refused", outcome["error_code"])
-    assert len(pusher.audit("SELECT * FROM failures_today")) == 1
+    # What the refused write was told, not the reading after it; the service's own code, not its message.
+    status, message = pusher.rows(made, "status, error_message")[-1]
+    assert status == outcome["status"] == 400
+    assert "0x80048d19" in message and "nosuchcolumn" not in message
+    assert letter.headers["err.message"].decode() == message
+    assert len(pusher.audit("SELECT * FROM recent_failures")) == 1
 
 
 UNEXPECTED = {"error": {"code": "0x80040216", "message": "An unexpected error occurred."}}
@@ -624,6 +687,37 @@ def test_sigterm_while_the_database_hangs_ends_in_time_and_loses_nothing(pusher:
     with pusher.program():
         assert pusher.outcome_of(made)["result"] == "applied"
         pusher.is_settled()
+
+
+def health(port: int) -> tuple[int, str]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as response:
+        return response.status, response.read().decode()
+
+
+@pytest.mark.parametrize("mended_at", ["the server", "the file"])
+def test_a_wrong_password_is_told_and_the_work_goes_on_once_it_is_mended(pusher: Pusher, mended_at: str) -> None:
+    port = free_port()
+    config = pusher.config(admin_port=port)
+    right, file = pusher.password, pusher.password_file
+    file.write_text("wrong-horse\n")
+    made = update(opportunity(pusher))
+    pusher.decide(made)
+    with Program("pusher", config=config) as program:
+        told = program.wait_for("postgres.down", error_code="postgres.password")
+        wait_until(lambda: "does not accept the password" in readiness(port)[1], 20, "readiness tells it")
+        assert readiness(port)[0] == 503
+        assert health(port)[0] == 200 and "does not accept the password" in health(port)[1]
+        if mended_at == "the file":
+            file.write_text(right + "\n")
+        else:
+            pusher.database.rows(f"ALTER ROLE {pusher.login} PASSWORD 'wrong-horse'")
+        assert pusher.outcome_of(made)["result"] == "applied"
+        wait_until(lambda: readiness(port)[0] == 200, 20, "it is ready")
+        assert program.stop() == 0
+    assert pusher.login in told["error"]
+    assert len([each for each in program.log if each["event"] == "postgres.down"]) == 1
+    everything = json.dumps(program.log) + "".join(program.other_lines)
+    assert "wrong-horse" not in everything and right not in everything
 
 
 def test_a_schema_that_is_not_there_is_named_and_waited_for(pusher: Pusher) -> None:

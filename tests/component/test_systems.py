@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support import schemas
+from support.bad_inputs import bad_input
 from support.simulators import PartnerCenter
 from support.systems import System, partner_center_keys
 from support.tls import Authority
@@ -203,6 +204,7 @@ def test_what_is_no_id_is_not_asked_for(pc: System, partner_center: PartnerCente
     assert partner_center.journal() == []
 
 
+@bad_input("B76")
 def test_another_referral_in_the_answer_is_refused(pc: System, partner_center: PartnerCenter) -> None:
     referral, stranger = add(partner_center), add(partner_center)
     partner_center.fault("status", "GET", referral["id"], status=200, body=stranger)
@@ -215,6 +217,7 @@ def test_another_referral_in_the_answer_is_refused(pc: System, partner_center: P
 # --- Answers that are none --------------------------------------------------------------------------------------------
 
 
+@bad_input("B75")
 @pytest.mark.parametrize("action", ["html", "garbage", "truncate", "oversize"])
 def test_useless_answers_to_a_reading_are_repeated(pc: System, partner_center: PartnerCenter, action: str) -> None:
     referral = add(partner_center)
@@ -244,6 +247,7 @@ def test_write_on_a_used_connection_is_sent_once(pc: System, partner_center: Par
     assert len([each for each in calls(partner_center) if each["method"] == "PATCH"]) == 1
 
 
+@bad_input("B75")
 @pytest.mark.parametrize("body", [[], {}, {"id": 7}, "text", None])
 def test_success_that_shows_no_referral_is_repeated(pc: System, partner_center: PartnerCenter, body: Any) -> None:
     referral = add(partner_center)
@@ -254,6 +258,7 @@ def test_success_that_shows_no_referral_is_repeated(pc: System, partner_center: 
     assert (answer["result"], answer["error"]["code"]) == ("retry", "partner_center.bad_response")
 
 
+@bad_input("B75")
 @pytest.mark.parametrize("action", ["html", "garbage", "truncate", "oversize", "apply-then-drop", "drop"])
 def test_useless_answers_to_a_write_leave_it_unknown(pc: System, partner_center: PartnerCenter, action: str) -> None:
     referral = add(partner_center)
@@ -395,6 +400,7 @@ def test_reading_after_a_write_that_fails_leaves_it_unknown(pc: System, partner_
     assert (answer["result"], answer["error"]["class"]) == ("unknown", "transient")
 
 
+@bad_input("B76")
 def test_another_referral_in_the_answer_to_a_write_leaves_it_unknown(pc: System, partner_center: PartnerCenter) -> None:
     referral, stranger = add(partner_center), add(partner_center)
     partner_center.fault("status", "PATCH", referral["id"], status=200, body=stranger)
@@ -457,6 +463,17 @@ def test_decisions_that_cannot_be_sent(
 
     assert (answer["result"], answer["error"]["class"], answer["error"]["code"]) == ("not begun", "poison", code)
     assert partner_center.journal() == []
+
+
+# A version as an answer may have told it.
+@bad_input("B75")
+def test_version_with_a_line_end_becomes_no_header(pc: System, partner_center: PartnerCenter) -> None:
+    referral = add(partner_center)
+
+    answer = pc.write(decision(referral["id"], '"x"\r\nX-Injected: yes', {"details.notes": "a"}))
+
+    assert (answer["result"], answer["error"]["code"]) == ("refused", "http.bad_header")
+    assert partner_center.journal(method="PATCH") == []
 
 
 # --- End --------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from support.bad_inputs import bad_input
 from support.simulators import Dynamics365
 from support.systems import System, dynamics_365_keys
 from support.tls import Authority
@@ -149,6 +150,7 @@ def test_what_is_no_record_is_not_asked_for(
     assert dynamics_365.journal() == []
 
 
+@bad_input("B76")
 def test_another_record_in_the_answer_is_refused(crm: System, dynamics_365: Dynamics365) -> None:
     first, second = opportunity(dynamics_365), opportunity(dynamics_365)
     dynamics_365.fault("status", "GET", first["opportunityid"], status=200, body=second)
@@ -158,6 +160,7 @@ def test_another_record_in_the_answer_is_refused(crm: System, dynamics_365: Dyna
     assert (answer["result"], answer["error"]["code"]) == ("refused", "dynamics_365.foreign_record")
 
 
+@bad_input("B75")
 @pytest.mark.parametrize("action", ["html", "garbage", "truncate", "oversize"])
 def test_useless_answers_to_a_reading_are_repeated(crm: System, dynamics_365: Dynamics365, action: str) -> None:
     row = opportunity(dynamics_365)

@@ -16,6 +16,8 @@ AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
 HELP = "Proof of Concept or Demo"
 SETTINGS = {"partner_center": {"settling_time": "500ms"}}
 
+pytestmark = pytest.mark.asan
+
 
 class Seller:
     """Edits opportunities of one stack as a seller does."""

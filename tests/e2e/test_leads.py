@@ -6,6 +6,8 @@ import pytest
 from support.deals import DEADLINE, Deals
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.asan
+
 
 @pytest.mark.parametrize("kind", ["marketplace-lead", "qualified-lead"])
 def test_lead_is_not_taken_up(deals: Deals, kind: str) -> None:

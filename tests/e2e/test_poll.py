@@ -16,6 +16,8 @@ PROCESSES = {"ingest": 2}
 SETTINGS = {"ingest": {"poll": {"interval": "300ms", "engagement_interval": "1s"}}}
 TAKEN_OVER_SECONDS = 15
 
+pytestmark = pytest.mark.asan
+
 
 @pytest.fixture
 def deaf(deals: Deals) -> Iterator[Deals]:

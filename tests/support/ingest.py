@@ -57,6 +57,7 @@ class Ingest:
         self.key = secrets.token_hex(32)
         self.refresh_token = FIRST_REFRESH_TOKEN
         self.fetch: dict[str, Any] = {"first_retry_delay": "50ms", "longest_retry_delay": "500ms"}
+        self.backfill: dict[str, Any] = {}
         self.serve: dict[str, Any] = {}
         self.signature: dict[str, Any] = {}
         created = self.run("topics", "--create")
@@ -95,6 +96,8 @@ class Ingest:
             },
             "ingest": {"fetch": self.fetch, "serve": {"listen": "127.0.0.1:0", **self.serve}},
         }
+        if self.backfill:
+            sections["ingest"]["backfill"] = self.backfill
         if self.signature:
             sections["ingest"]["signature"] = self.signature
         if self.dynamics_365 is not None:

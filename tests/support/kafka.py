@@ -8,10 +8,9 @@ import subprocess
 from pathlib import Path
 
 from support.paths import ROOT
+from support.scripts import run_script
 
 SCRIPT = ROOT / "deploy/kafka/broker"
-# Longer than the script's own deadline, so that its message is the one that is seen.
-SCRIPT_SECONDS = 120
 
 
 class Broker:
@@ -65,13 +64,4 @@ class Broker:
             self.start()
 
     def _run(self, command: str, *options: str) -> None:
-        result = subprocess.run(
-            [SCRIPT, command, "--data", self.folder, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=SCRIPT_SECONDS,
-        )
-        if result.returncode != 0:
-            raise RuntimeError(f"broker {command} failed:\n{result.stdout}")
+        run_script(SCRIPT, command, "--data", self.folder, *options)

@@ -12,10 +12,10 @@ import psycopg2.extensions
 from psycopg2 import sql
 
 from support.paths import ROOT
+from support.scripts import run_script
 from support.tls import Authority
 
 SCRIPT = ROOT / "deploy/postgres/cluster"
-SCRIPT_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,4 @@ class Cluster:
             connection.close()
 
     def _run(self, command: str, *options: str) -> None:
-        result = subprocess.run(
-            [SCRIPT, command, "--data", self.folder, *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=SCRIPT_SECONDS,
-        )
-        if result.returncode != 0:
-            raise RuntimeError(f"cluster {command} failed:\n{result.stdout}")
+        run_script(SCRIPT, command, "--data", self.folder, *options)

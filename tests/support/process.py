@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from support import interruption
 from support.paths import PROGRAMS, ROOT
 from support.waiting import wait_until
 
@@ -24,7 +25,8 @@ class Program:
     """Starts `tandem-<name> --config FILE ...`; use it as a context manager, and the process is always reaped.
 
     Log lines are read by a thread while the process runs: `log` holds those that are JSON, in order, and `other_lines`
-    everything else (messages before logging starts, findings of a sanitizer).
+    everything else (messages before logging starts, findings of a sanitizer). With `log_file`, set before start(), all of
+    them are written there as well.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Program:
         self.command = [str(PROGRAMS / f"tandem-{name}"), *map(str, arguments), *options]
         self.log: list[dict[str, Any]] = []
         self.other_lines: list[str] = []
+        self.log_file: Path | None = None
         sanitizers = {
             "ASAN_OPTIONS": f"exitcode={SANITIZER_EXIT_STATUS}:detect_stack_use_after_return=1",
             "UBSAN_OPTIONS": f"exitcode={SANITIZER_EXIT_STATUS}:print_stacktrace=1",
@@ -53,33 +56,39 @@ class Program:
             assert status != SANITIZER_EXIT_STATUS, "a sanitizer has found something:\n" + "\n".join(self.other_lines)
 
     def start(self) -> Program:
-        self._process = subprocess.Popen(
-            self.command,
-            cwd=ROOT,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            # A Ctrl-C at the terminal goes to pytest, which stops its programs in order.
-            start_new_session=True,
-        )
-        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
-        self._reader.start()
+        with interruption.deferred():
+            self._process = subprocess.Popen(
+                self.command,
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                # A Ctrl-C at the terminal goes to pytest, which stops its programs in order.
+                start_new_session=True,
+            )
+            self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+            self._reader.start()
         return self
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                entry = None
-            if isinstance(entry, dict):
-                self.log.append(entry)
-            else:
-                self.other_lines.append(line.rstrip("\n"))
+        with open(self.log_file or os.devnull, "a", buffering=1) as copy:
+            for line in process.stdout:
+                copy.write(line)
+                self._take(line)
+
+    def _take(self, line: str) -> None:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if isinstance(entry, dict):
+            self.log.append(entry)
+        else:
+            self.other_lines.append(line.rstrip("\n"))
 
     @property
     def pid(self) -> int:

@@ -48,8 +48,8 @@ class Pusher:
         self.settings: dict[str, Any] = {"pause_first": "50ms", "pause_max": "500ms"}
         self.partner_center_settings: dict[str, Any] = {}
         self._cluster = cluster
-        self._login = f"login_{secrets.token_hex(6)}"
-        self._password = secrets.token_urlsafe(18)
+        self.login = f"login_{secrets.token_hex(6)}"
+        self.password = secrets.token_urlsafe(18)
         self._conninfo = folder / "admin.conninfo"
         self._conninfo.touch(mode=0o600)
         self._conninfo.write_text(database.dsn + "\n")
@@ -57,19 +57,21 @@ class Pusher:
     def prepare(self) -> Pusher:
         done = self.migrate()
         assert done.returncode == 0, done.stdout + done.stderr
-        self.database.rows(f"CREATE ROLE {self._login} LOGIN PASSWORD '{self._password}' IN ROLE {SCHEMA}_pusher")
+        self.database.rows(f"CREATE ROLE {self.login} LOGIN PASSWORD '{self.password}' IN ROLE {SCHEMA}_pusher")
         return self
 
     def config(self, instance: str = "one", admin_port: int | None = None, **settings: Any) -> Path:
         sections = self._common.sections(instance, admin_port)
         del sections["ingest"]
         sections["partner_center"].update(self.partner_center_settings)
+        password = self._common.secret("database", self.password)
+        self.password_file = Path(password["file"])  # of the configuration made last
         sections["postgres"] = {
             "host": "127.0.0.1",
             "port": int((self._cluster.folder / "port").read_text()),
             "database": self.database.name,
-            "user": self._login,
-            "password": self._common.secret("database", self._password),
+            "user": self.login,
+            "password": password,
             "ca_file": str(self._common.ca),
             "schema": SCHEMA,
             "statement_timeout": "3s",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from support import interruption
 from support.paths import ROOT
 from support.tls import Authority
 from support.waiting import wait_until
@@ -68,7 +69,7 @@ class Simulator:
         script = ROOT / "tests/simulators" / f"{self.name}.py"
         command = [sys.executable, str(script), "--host", "127.0.0.1", "--port", str(self._port)]
         command += ["--port-file", str(self._port_file), *self._arguments]
-        with self._log.open("ab") as log:
+        with self._log.open("ab") as log, interruption.deferred():
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )

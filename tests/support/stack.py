@@ -70,6 +70,7 @@ class Stack:
         self.partner_center = partner_center
         self.dynamics_365 = dynamics_365
         self.programs: list[Program] = []
+        self.keeps_logs = False  # each program's beside its configuration
         self._authority = authority
         self._settings = settings or {}
         self._receiver = authority.issue(f"receiver-{secrets.token_hex(3)}")
@@ -183,6 +184,7 @@ class Stack:
         config = self.configuration(name, instance, **changes)
         program = Program(name, *arguments, config=config)
         program.config = config
+        program.log_file = config.with_suffix(".log") if self.keeps_logs else None
         self.programs.append(program)
         return program.start()
 

@@ -3,7 +3,8 @@
 The client is Debian's python3-confluent-kafka: it stands on the distribution's own librdkafka, so on Debian 12 it is
 another version of that library than our programs use. Consumers read committed messages only, unless told otherwise.
 
-For people: `/usr/bin/python3 tests/support/topics.py BOOTSTRAP TOPIC` prints what a topic holds, a message a line.
+For people: `/usr/bin/python3 tests/support/topics.py BOOTSTRAP TOPIC` prints what a topic holds, each
+message with its headers below it.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 REQUEST_SECONDS = 20
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024  # as in the topics that `tandem-ingest topics --create` makes
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,9 @@ class Topics:
                 "bootstrap.servers": self.bootstrap,
                 "enable.idempotence": True,
                 "linger.ms": 0,
+                # As our programs: what they send about a deal must meet what a test has sent about it.
+                "partitioner": "murmur2_random",
+                "message.max.bytes": MESSAGE_BYTES_MAX,
                 # How long a topic may stay unknown after its creation before a message to it fails.
                 "topic.metadata.propagation.max.ms": 2000,
             }
@@ -240,12 +245,30 @@ def assignment_of(content: bytes) -> list[tuple[str, int]]:
     return found
 
 
+def printable(content: bytes | None) -> str:
+    """On one line, and nothing in it that could steer a terminal."""
+    text = "-" if content is None else content.decode(errors="replace")
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
 def main() -> None:
     if len(sys.argv) != 3:
         sys.exit(f"usage: {sys.argv[0]} BOOTSTRAP TOPIC")
-    for record in Topics(sys.argv[1], "").read(sys.argv[2]):
-        value = "-" if record.value is None else record.value.decode(errors="replace")
-        print(f"{record.partition}/{record.offset}", (record.key or b"-").decode(errors="replace"), value)
+    bootstrap, topic = sys.argv[1:]
+    topics = Topics(bootstrap, "")
+    try:
+        if topic not in topics.existing():
+            sys.exit(f"{bootstrap} has no topic '{topic}'; it has: {', '.join(topics.existing()) or 'none'}")
+        for record in topics.read(topic):
+            print(f"{record.partition}/{record.offset}", printable(record.key), printable(record.value))
+            for name, value in record.headers.items():
+                print(f"    {printable(name.encode())}: {printable(value)}")
+    except KafkaException as error:
+        sys.exit(f"{bootstrap}: {error.args[0].str()}")
+    except (RuntimeError, AssertionError) as error:
+        sys.exit(f"{bootstrap}: {error}")
+    except (BrokenPipeError, KeyboardInterrupt):
+        sys.stdout = None
 
 
 if __name__ == "__main__":

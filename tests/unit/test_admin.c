@@ -112,10 +112,13 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Health is 200 as long as the loop turns, also with a query behind the path. */
+/* Health is 200 as long as the loop turns, also with a query behind the path, and says what is away beside it. */
 static void test_health_is_ok(void **state)
 {
     (void)state;
+    expect_start(ask("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"), "HTTP/1.1 200 ");
+    assert_true(text_ends_with(world.answer, "\r\n\r\nok\nnot ready: kafka\n"));
+    world.is_ready = true;
     const char *answer = ask("GET /healthz?x=1 HTTP/1.1\r\nHost: a\r\n\r\n");
     expect_start(answer, "HTTP/1.1 200 ");
     assert_true(text_ends_with(answer, "\r\n\r\nok\n"));

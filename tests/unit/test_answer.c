@@ -102,6 +102,38 @@ static void test_failure_of_an_answer(void **state)
     assert_string_equal(answer.error.message, "change the referral: answered with HTTP status 400");
 }
 
+/* The service's own codes are told, inner ones too; what does not look like a code is not, nor is any message. */
+static void test_failure_tells_the_service_codes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *message;
+    } cases[] = {
+        {"{\"error\":{\"code\":\"0x80044331\",\"message\":\"Jane Doe is too long\"}}",
+         "write: answered with HTTP status 400, the service's code 0x80044331"},
+        {"{\"error\":{\"code\":\"invalidRequest\",\"innerError\":{\"code\":\"validationFailed\",\"message\":\"x\"}}}",
+         "write: answered with HTTP status 400, the service's code invalidRequest/validationFailed"},
+        {"{\"error\":{\"code\":\"\",\"innererror\":{\"code\":\"b\"}}}",
+         "write: answered with HTTP status 400, the service's code b"},
+        {"{\"error\":{\"code\":\"jane@fabrikam.example\"}}", "write: answered with HTTP status 400"},
+        {"{\"error\":{\"code\":\"Jane Doe\"}}", "write: answered with HTTP status 400"},
+        {"{\"error\":{\"code\":\"a123456789b123456789c123456789d123456789e123456789\"}}",
+         "write: answered with HTTP status 400"},
+        {"{\"error\":{\"code\":7}}", "write: answered with HTTP status 400"},
+        {"{\"error\":\"invalid_grant\"}", "write: answered with HTTP status 400"},
+        {"<html>", "write: answered with HTTP status 400"},
+    };
+
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct http_response response = with_body(cases[i].body);
+        struct system_answer answer = {0};
+
+        response.status = 400;
+        answer_fail(&answer, &response, SYSTEM_REFUSED, "x", "write", 0);
+        assert_string_equal(answer.error.message, cases[i].message);
+    }
+}
+
 /* A failure of the transport keeps the transport's code and gets the result's class. */
 static void test_failure_of_the_transport(void **state)
 {
@@ -154,6 +186,7 @@ int main(void)
         cmocka_unit_test(test_error_classes),
         cmocka_unit_test(test_bodies),
         cmocka_unit_test(test_failure_of_an_answer),
+        cmocka_unit_test(test_failure_tells_the_service_codes),
         cmocka_unit_test(test_failure_of_the_transport),
         cmocka_unit_test(test_failure_before_the_request),
     };

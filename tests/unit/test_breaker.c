@@ -16,13 +16,13 @@ static const struct breaker_policy POLICY = {.failures_max = 3,
                                              .pauses = {.first_delay_ms = 100, .delay_max_ms = 1000},
                                              .blocked_pauses = {.first_delay_ms = 5000, .delay_max_ms = 60000},
                                              .told_max_ms = 30000};
-enum { MOST = UINT32_MAX }; /* the longest pause jitter allows */
+static const uint32_t MOST = UINT32_MAX; /* the longest pause jitter allows */
 
 static enum system_result note(struct breaker *breaker, enum system_result result, const char *deal, int64_t now_ms)
 {
     struct system_answer answer = {.result = result, .retry_after_ms = -1};
 
-    return breaker_note(breaker, &answer, true, deal, now_ms, (uint32_t)MOST);
+    return breaker_note(breaker, &answer, true, deal, now_ms, MOST);
 }
 
 /* A few failures in a row open it; after the pause exactly one call goes through, and its success closes it. */

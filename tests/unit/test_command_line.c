@@ -24,7 +24,11 @@ static const struct command_spec COMMANDS[] = {
      .option_count = ARRAY_LENGTH(RUN_OPTIONS),
      .needs_config = true},
     {.name = "check", .arguments = "RULES...", .help = "Checks rules."},
-    {.name = "preview", .arguments = "RULES RECORD [OTHER]", .help = "Shows what would happen."},
+    {.name = "preview",
+     .arguments = "RULES RECORD [OTHER]",
+     .help = "Shows what would happen.",
+     .details = "Exit status: 0.\n"},
+    {.name = "register", .arguments = "ACTION", .help = "Registers.", .needs_config = true},
 };
 
 static int describe_libraries(struct text *out)
@@ -107,6 +111,18 @@ static void test_options_of_the_program_itself(void **state)
     assert_true(line.check_only);
 }
 
+/* What can be configured is told without a configuration, and without what the command works on. */
+static void test_configuration_is_described_without_one(void **state)
+{
+    (void)state;
+    struct command_line line = parse("tandem-test --describe-config");
+    assert_true(line.describe_config);
+    assert_null(line.config_path);
+    line = parse("tandem-test register --describe-config");
+    assert_true(line.describe_config);
+    assert_false(parse("tandem-test --config x").describe_config);
+}
+
 /* Arguments stand together wherever they were written, and what follows "--" is none of the options. */
 static void test_arguments_are_collected(void **state)
 {
@@ -174,6 +190,7 @@ static void test_help_is_printed_from_the_tables(void **state)
                         "Commands:\n"
                         "  check                   Checks rules.\n"
                         "  preview                 Shows what would happen.\n"
+                        "  register                Registers.\n"
                         "'tandem-test COMMAND --help' tells more.\n"
                         "\n"
                         "Options:\n"
@@ -183,11 +200,14 @@ static void test_help_is_printed_from_the_tables(void **state)
                         "  --check                 Check the configuration and end.\n"
                         "  --print-config          Print the configuration in effect, with defaults and without "
                         "secrets, and end.\n"
+                        "  --describe-config       Print every key of the configuration: what it takes, limits, "
+                        "default, meaning; and end.\n"
                         "  --version               Print the version of the program and of its libraries.\n"
                         "  --help                  Print this.\n");
     assert_int_equal(parse_capturing(&PROGRAM, STDOUT_FILENO, "tandem-test preview -h", &line), 1);
     assert_true(text_starts_with(
-        printed, "Usage: tandem-test preview [OPTION...] RULES RECORD [OTHER]\n\nShows what would happen.\n"));
+        printed, "Usage: tandem-test preview [OPTION...] RULES RECORD [OTHER]\n\nShows what would happen.\n\n"
+                 "Exit status: 0.\n\nOptions:\n"));
     assert_null(strstr(printed, "--config"));
     assert_int_equal(parse_capturing(&ONLY_COMMANDS, STDOUT_FILENO, "tandem-test --help", &line), 1);
     assert_true(text_starts_with(printed, "Usage: tandem-test COMMAND [OPTION...]\n"));
@@ -206,9 +226,12 @@ static void test_version_names_the_libraries(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_options_of_the_program_itself), cmocka_unit_test(test_arguments_are_collected),
-        cmocka_unit_test(test_wrong_usage_is_told),           cmocka_unit_test(test_help_is_printed_from_the_tables),
+        cmocka_unit_test(test_options_of_the_program_itself),
+        cmocka_unit_test(test_arguments_are_collected),
+        cmocka_unit_test(test_wrong_usage_is_told),
+        cmocka_unit_test(test_help_is_printed_from_the_tables),
         cmocka_unit_test(test_version_names_the_libraries),
+        cmocka_unit_test(test_configuration_is_described_without_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,6 +24,7 @@ enum { CASES_MIN = 15, FILE_MAX = 256 * 1024 };
 struct sample {
     char *name;
     char *path;
+    char *work;
     char *base, *login, *token, *page, *spaced;
     struct secret password;
     int64_t count, port, huge;
@@ -51,6 +52,7 @@ static const char *const COLOURS[] = {"red", "blue", NULL};
 static const struct config_key SAMPLE_KEYS[] = {
     {.name = "name", .type = CONFIG_TEXT, FIELD(name), .is_required = true, .help = "What it is called."},
     {.name = "path", .type = CONFIG_PATH, FIELD(path), .default_text = "data"},
+    {.name = "work", .type = CONFIG_DIRECTORY, FIELD(work), .default_text = "."},
     {.name = "base", .type = CONFIG_URL, FIELD(base)},
     {.name = "login", .type = CONFIG_URL, FIELD(login)},
     {.name = "token", .type = CONFIG_URL, FIELD(token)},
@@ -65,8 +67,8 @@ static const struct config_key SAMPLE_KEYS[] = {
      FIELD(interval_ms),
      .default_text = "90s",
      .max = 86400000,
-     .is_reloadable = true,
-     .help = "How often | it happens."},
+     .help = "How often it happens, in words enough to fill more than a line: every so often, or seldom, or all "
+             "the time."},
     {.name = "patience", .type = CONFIG_DURATION, FIELD(patience_ms), .default_text = "1d"},
     {.name = "pause", .type = CONFIG_DURATION, FIELD(pause_ms), .default_text = "0s"},
     {.name = "short", .type = CONFIG_DURATION, FIELD(short_ms), .default_text = "1s", .min = 250, .max = 60000},
@@ -201,11 +203,12 @@ static void test_every_type_is_read(void **state)
 {
     (void)state;
     write_file("secret", "s3cret\n", 0400);
+    write_file("file", "", 0400);
     struct settings settings;
     struct config *config;
     load_text("sample:\n"
               "  name: \"J\\u00f6rg\"\n"
-              "  path: ../there/file\n"
+              "  path: ./file\n"
               "  base: https://crm.example:8443/api//\n"
               "  login: https://[::1]/\n"
               "  password: {file: secret}\n"
@@ -220,7 +223,7 @@ static void test_every_type_is_read(void **state)
               "  enabled: no\n"
               "  level: error\n"
               "  tags: [x, 'y z']\n"
-              "  files: [/etc/one.pem, ../there/file]\n"
+              "  files: [/dev/null, ./file]\n"
               "  labels: {linger.ms: 5, empty: ''}\n"
               "  serve:\n"
               "    address: '[::]:0'\n"
@@ -232,7 +235,7 @@ static void test_every_type_is_read(void **state)
               &settings, &config);
     const struct sample *sample = &settings.sample;
     char expected_path[PATH_MAX + 32];
-    (void)snprintf(expected_path, sizeof(expected_path), "%s/../there/file", directory);
+    (void)snprintf(expected_path, sizeof(expected_path), "%s/./file", directory);
     assert_string_equal(sample->name, "J\xC3\xB6rg");
     assert_string_equal(sample->path, expected_path);
     assert_string_equal(sample->base, "https://crm.example:8443/api");
@@ -253,7 +256,7 @@ static void test_every_type_is_read(void **state)
     assert_int_equal(sample->tags.count, 2);
     assert_string_equal(sample->tags.items[1], "y z");
     assert_int_equal(sample->files.count, 2);
-    assert_string_equal(sample->files.items[0], "/etc/one.pem");
+    assert_string_equal(sample->files.items[0], "/dev/null");
     assert_string_equal(sample->files.items[1], expected_path);
     assert_int_equal(sample->labels.count, 2);
     assert_string_equal(sample->labels.keys[0], "linger.ms");
@@ -312,6 +315,7 @@ static void test_printed_configuration_loads_again(void **state)
 {
     (void)state;
     write_file("the secret", "s3cret\n", 0600);
+    write_file("data", "", 0600);
     struct settings settings;
     struct config *config;
     load_text("kafka: {bootstrap: b, properties: {\"a\\\"b\\\\\": \"x\\ny\", c: d}}\n"
@@ -359,28 +363,56 @@ static void test_absent_optional_section_is_not_printed(void **state)
     config_free(config);
 }
 
-/* The reference page has a row for each key, with range, default and whether SIGHUP takes it over. */
-static void test_tables_describe_themselves_in_markdown(void **state)
+/* Each key has its paragraph: the full name, what it takes within which limits, its default, what it is for. */
+static void test_tables_describe_themselves(void **state)
 {
     (void)state;
-    const struct config_section section = {
-        .name = "sample", .keys = SAMPLE_KEYS, .key_count = ARRAY_LENGTH(SAMPLE_KEYS)};
+    const struct config_section sections[] = {
+        {.name = "sample", .keys = SAMPLE_KEYS, .key_count = ARRAY_LENGTH(SAMPLE_KEYS)},
+        {.name = "kafka", .keys = BROKER_KEYS, .key_count = ARRAY_LENGTH(BROKER_KEYS), .is_optional = true},
+    };
     struct text out;
     text_init(&out, FILE_MAX);
-    assert_int_equal(config_describe(&section, 1, &out), 0);
+    assert_int_equal(config_describe(sections, ARRAY_LENGTH(sections), &out), 0);
     static const char *const rows[] = {
-        "### `sample`\n\n| Key | Value | Default | On SIGHUP | Meaning |\n",
-        "| `name` | text | required | no | What it is called. |\n",
-        "| `interval` | duration, 0s to 1d | `90s` | yes | How often \\| it happens. |\n",
-        "| `level` | `debug`, `info`, `warning` or `error` | `info` | no |  |\n",
-        "| `files` | list of paths | none | no |  |\n",
-        "| `password` | secret, by `{file: PATH}` or `{env: NAME}` | none | no |  |\n",
+        "sample.name\n    text; required\n    What it is called.\n\nsample.path\n",
+        "\nsample.interval\n    duration, 0s to 1d; default: 90s\n    How often it happens, in words enough to fill more than a "
+        "line: every so often, or seldom, or\n    all the time.\n\nsample.patience\n",
+        "\nsample.patience\n    duration, such as 250ms, 5s, 10m, 24h, 30d; default: 1d\n",
+        "\nsample.level\n    debug, info, warning or error; default: info\n",
+        "\nsample.files\n    list of files; relative to the configuration file; no default\n",
+        "\nsample.work\n    directory; relative to the configuration file; default: .\n",
+        "\nsample.password\n    secret: {file: PATH} or {env: NAME}; no default\n",
+        "\nkafka.bootstrap (the section may be left out)\n    text; required\n",
     };
     for (size_t i = 0; i < ARRAY_LENGTH(rows); i++) {
         if (strstr(text_string(&out), rows[i]) == NULL)
             fail_msg("%s\ndoes not hold\n%s", text_string(&out), rows[i]);
     }
     text_done(&out);
+}
+
+/* A command that runs elsewhere, or needs a part of a section only, takes paths as they are. */
+static void test_files_of_another_run_need_not_be_here(void **state)
+{
+    (void)state;
+    const char *path =
+        write_file("elsewhere.yaml", "sample: {name: x, path: no/such/file, work: no/such/place}\n", 0600);
+    struct sample sample = {0};
+    struct config_section section = {.name = "sample",
+                                     .keys = SAMPLE_KEYS,
+                                     .key_count = ARRAY_LENGTH(SAMPLE_KEYS),
+                                     .target = &sample,
+                                     .is_elsewhere = true};
+    struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+    struct config *config = NULL;
+    assert_int_equal(config_load(path, &section, 1, NULL, &diagnostics, &config), 0);
+    assert_true(text_ends_with(sample.path, "/no/such/file"));
+    config_free(config);
+    section.is_elsewhere = false;
+    assert_int_equal(config_load(path, &section, 1, NULL, &diagnostics, &config), -1);
+    assert_int_equal(diagnostics.error_count, 2);
+    diagnostics_done(&diagnostics);
 }
 
 /* --- What is refused: tests/cases/config-errors ------------------------------------------------------------------- */
@@ -610,7 +642,8 @@ int main(void)
         CASE(test_free_zeroes_the_targets),
         CASE(test_printed_configuration_loads_again),
         CASE(test_absent_optional_section_is_not_printed),
-        CASE(test_tables_describe_themselves_in_markdown),
+        CASE(test_tables_describe_themselves),
+        CASE(test_files_of_another_run_need_not_be_here),
         CASE(test_wrong_files_are_refused_with_their_messages),
         CASE(test_configuration_must_be_a_file),
         CASE(test_secret_file_must_be_private),

@@ -9,6 +9,7 @@
 
 #include "common/base/json.h"
 #include "common/systems/dynamics365_record.h"
+#include "common/systems/dynamics365_table.h"
 
 #define RECORD_ID "0d3b8f60-7c41-4e0a-8a51-6c2f9f5e1b22"
 #define USER_ID   "c1a2b3c4-0000-4000-8000-00000000aaaa"

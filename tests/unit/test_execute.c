@@ -134,12 +134,12 @@ static const struct story STORIES[] = {
      0,
      false,
      1},
-    {"a refusal stays one when the record cannot be read",
+    {"a refusal is that of a record that is not visible any more",
      DECISION_UPDATE,
      false,
      {WRITES(SYSTEM_REFUSED), READS(SYSTEM_GONE, false)},
      2,
-     OUTCOME_REFUSED,
+     OUTCOME_GONE,
      0,
      false,
      1},
@@ -445,9 +445,36 @@ static void test_execution_keeps_the_record_and_the_first_reason(void **state)
     execution_take(&execution, &refused, SYSTEM_REFUSED, false, false);
     assert_int_equal(execution_take(&execution, &read, SYSTEM_DONE, false, false), EXECUTE_FINISHED);
     assert_string_equal(execution.error.code, "first");
+    assert_int_equal(execution.status, 400);
     assert_true(json_same(execution.documents, documents));
     assert_string_equal(execution.record_id, "r");
     execution_done(&execution);
+}
+
+/* The status is that of the answer the result rests on: a conflict's is the write's, a settled doubt's the reading's. */
+static void test_execution_tells_the_status_its_result_rests_on(void **state)
+{
+    const struct decision decision = {.action = DECISION_UPDATE};
+    const struct system_answer conflict = {.result = SYSTEM_CONFLICT, .retry_after_ms = -1, .status = 412};
+    const struct system_answer read = {.result = SYSTEM_DONE, .retry_after_ms = -1, .status = 200};
+    const struct system_answer forbidden = {.result = SYSTEM_REFUSED, .retry_after_ms = -1, .status = 403};
+    static const struct {
+        bool is_in_doubt;
+        enum system_result read_as;
+        long status;
+    } cases[] = {{false, SYSTEM_DONE, 412}, {true, SYSTEM_DONE, 200}, {false, SYSTEM_REFUSED, 403}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        const struct system_answer *reading = cases[i].read_as == SYSTEM_DONE ? &read : &forbidden;
+        struct execution execution;
+
+        assert_int_equal(execution_init(&execution, &decision, cases[i].is_in_doubt, 0, UNEXPLAINED_MAX), EXECUTE_CALL);
+        assert_int_equal(execution_take(&execution, &conflict, SYSTEM_CONFLICT, false, false), EXECUTE_CALL);
+        assert_int_equal(execution_take(&execution, reading, reading->result, true, true), EXECUTE_FINISHED);
+        assert_int_equal(execution.status, cases[i].status);
+        execution_done(&execution);
+    }
 }
 
 /* What the breaker counts as blocked is not the end of the decision, although the target refused it. */
@@ -568,6 +595,7 @@ int main(void)
         cmocka_unit_test(test_execution_gives_up_on_a_record_that_cannot_be_finished),
         cmocka_unit_test(test_execution_tells_what_was_left_out),
         cmocka_unit_test(test_execution_keeps_the_record_and_the_first_reason),
+        cmocka_unit_test(test_execution_tells_the_status_its_result_rests_on),
         cmocka_unit_test(test_execution_waits_when_a_refusal_counts_as_blocked),
         cmocka_unit_test(test_execution_settles_before_it_believes_that_nothing_was_created),
         cmocka_unit_test(test_execution_that_takes_over_a_create_settles_first),

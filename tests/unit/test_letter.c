@@ -51,6 +51,28 @@ static void test_row_tells_who_why_and_where(void **state)
     assert_string_equal(json_text_of(row, "error_message"), "field 'stage': unknown word");
     assert_string_equal(json_text_of(row, "detail"),
                         "set aside by mapper: topic tandem.records, partition 3, offset 17");
+    assert_string_equal(json_text_of(row, "origin_topic"), "tandem.records");
+    assert_int_equal(json_integer_of(row, "origin_partition", -1), 3);
+    assert_int_equal(json_integer_of(row, "origin_offset", -1), 17);
+}
+
+/* A validation event is no failure: a row of nothing to do. */
+static void test_row_of_a_validation_event_is_no_failure(void **state)
+{
+    static const char code[] = DEAD_LETTER_CODE_TEST;
+    struct dead_letter room;
+    struct kafka_message message =
+        set_aside(&room, "fetch", "partner-center/6f1c9a52-0b7e-4f3e-9a34-2d1f5f0c7a11", "x");
+
+    (void)state;
+    for (size_t i = 0; i < message.header_count; i++)
+        if (strcmp(message.headers[i].name, DEAD_LETTER_CODE) == 0)
+            message.headers[i] = (struct kafka_header){DEAD_LETTER_CODE, code, sizeof(code) - 1};
+    json_auto_t *row = letter_row(&message, "pusher-1");
+    assert_string_equal(json_text_of(row, "phase"), "none");
+    assert_string_equal(json_text_of(row, "reason"), "test_event");
+    assert_string_equal(json_text_of(row, "record_id"), "6f1c9a52-0b7e-4f3e-9a34-2d1f5f0c7a11");
+    assert_null(json_object_get(row, "error_code"));
 }
 
 /* A notification's key names the record, not a deal. */
@@ -86,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_row_tells_who_why_and_where),
         cmocka_unit_test(test_row_of_a_notification_names_the_record),
+        cmocka_unit_test(test_row_of_a_validation_event_is_no_failure),
         cmocka_unit_test(test_row_is_the_same_again_and_always_storable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

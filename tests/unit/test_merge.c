@@ -239,6 +239,30 @@ static void test_conflicts_go_with_the_write_that_settles_them(void **state)
     scene_end(&scene);
 }
 
+/* Values that waited for a person and meet in an outcome are told, with a reason, though nothing follows. */
+static void test_parked_values_that_meet_in_an_outcome_are_told(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2,
+                    "{" LINKED_REFERRAL ", 'city': 'A', 'details': {'notes': 'n'}, 'memo': 'p'}");
+    reading_arrives(&scene, SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n', 'memo': 'c'}");
+    outcome_arrives(&scene, OUTCOME_CONFLICT, false,
+                    documents_of(SIDE_CRM, 3, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n', 'memo': 'c'}"));
+    assert_none(&scene, "manual");
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 4,
+                    "{" LINKED_REFERRAL ", 'city': 'A', 'details': {'notes': 'x'}, 'memo': 'p'}");
+    assert_writes(&scene, "crm", "{'notes': 'x'}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true,
+                    documents_of(SIDE_CRM, 5, "{" LINKED_ROW ", 'city': 'A', 'notes': 'x', 'memo': 'p'}"));
+    assert_none(&scene, "unchanged");
+    assert_true(scene.effects.decision.is_notable);
+    assert_json_is(json_incref(scene.effects.decision.conflicts),
+                   "[{'name': 'memo', 'partner_center': 'p', 'crm': 'p', 'policy': 'manual', 'winner': 'both'}]");
+    scene_end(&scene);
+}
+
 /* An outcome of a decision that is not under way is a reading, no more. */
 static void test_late_outcome_is_a_reading(void **state)
 {
@@ -280,6 +304,67 @@ static void test_refused_write_is_not_repeated(void **state)
     assert_string_equal(scene.effects.decision.detail, "too_long");
     reading_arrives(&scene, SIDE_PARTNER_CENTER, 4, "{" LINKED_REFERRAL ", 'city': 'D', 'details': {'notes': 'n'}}");
     assert_writes(&scene, "crm", "{'city': 'D'}");
+    scene_end(&scene);
+}
+
+/* Decision 1 was refused; a person has driven it again, and this comes of it. */
+static void redriven_arrives(struct scene *scene, enum outcome_result result, json_t *documents)
+{
+    struct outcome outcome = {.decision_id = text_copy(REFERRAL "#1"),
+                              .deal_key = text_copy(REFERRAL),
+                              .result = (int)result,
+                              .is_certain = result == OUTCOME_APPLIED,
+                              .target = text_copy("crm"),
+                              .finished_at = text_copy("2026-01-01T00:02:00Z"),
+                              .documents = documents};
+    const struct merge_context context = {.rules = scene->rules, .topic = "outcomes"};
+    struct error err = ERROR_INIT;
+
+    merge_effects_done(&scene->effects);
+    assert_int_equal(merge_outcome(&scene->deal, &context, &outcome, &scene->effects, &err), 0);
+    outcome_done(&outcome);
+}
+
+static void begin_refused(struct scene *scene)
+{
+    begin(scene);
+    reading_arrives(scene, SIDE_PARTNER_CENTER, 2, "{" LINKED_REFERRAL ", 'city': 'B ', 'details': {'notes': 'n'}}");
+    outcome_arrives(scene, OUTCOME_REFUSED, false,
+                    documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}"));
+}
+
+/* A refused write that was driven again and meets another version is decided on anew, once; refused again, it rests. */
+static void test_refused_write_that_meets_an_edit_is_decided_anew(void **state)
+{
+    struct scene scene;
+
+    (void)state;
+    begin_refused(&scene);
+    redriven_arrives(&scene, OUTCOME_REFUSED, documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}"));
+    assert_silent(&scene);
+    assert_int_equal(json_object_size(scene.deal.refused), 1);
+    redriven_arrives(&scene, OUTCOME_CONFLICT,
+                     documents_of(SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n', 'other': 1}"));
+    assert_writes(&scene, "crm", "{'city': 'B '}");
+    assert_string_equal(scene.effects.decision.expected_version, "2");
+    scene_end(&scene);
+}
+
+/* A refused write that a person has driven again, and that is taken, counts like any other: its image is the base, the
+ * refusal is forgotten, and what waited goes on. */
+static void test_refused_write_that_is_taken_later_counts(void **state)
+{
+    struct scene scene;
+
+    (void)state;
+    begin_refused(&scene);
+    redriven_arrives(&scene, OUTCOME_APPLIED, documents_of(SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'b', 'notes': 'n'}"));
+    assert_silent(&scene);
+    assert_int_equal(json_object_size(scene.deal.refused), 0);
+    assert_string_equal(json_text_of(deal_base(&scene.deal, SIDE_CRM), "city"), "b");
+    assert_string_equal(json_text_of(deal_base(&scene.deal, SIDE_PARTNER_CENTER), "city"), "B ");
+    reading_arrives(&scene, SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'b', 'notes': 'n'}");
+    assert_none(&scene, "echo");
     scene_end(&scene);
 }
 
@@ -340,6 +425,21 @@ static void test_new_referral_is_created_then_linked(void **state)
                     documents_of(SIDE_PARTNER_CENTER, 2, "{" LINKED_REFERRAL ", 'name': 'a', 'tag': 't'}"));
     assert_silent(&scene);
     assert_null(scene.deal.pending);
+    scene_end(&scene);
+}
+
+/* A creation that is refused has made no record of the deal, whatever record the refusal shows. */
+static void test_record_shown_by_a_refused_creation_is_not_the_deals(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, DEAL_RULES, REFERRAL);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 1, "{'type': 'Shared', 'status': 'Active', 'name': 'a', 'tag': 't'}");
+    assert_int_equal(scene.effects.decision.action, DECISION_CREATE);
+    outcome_arrives(&scene, OUTCOME_REFUSED, false, documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'name': 'a'}"));
+    assert_silent(&scene);
+    assert_null(scene.deal.crm_id);
+    assert_null(deal_document(&scene.deal, SIDE_CRM));
     scene_end(&scene);
 }
 
@@ -606,11 +706,15 @@ int main(void)
         cmocka_unit_test(test_one_side_after_the_other),
         cmocka_unit_test(test_former_audit_text_is_kept),
         cmocka_unit_test(test_conflicts_go_with_the_write_that_settles_them),
+        cmocka_unit_test(test_parked_values_that_meet_in_an_outcome_are_told),
         cmocka_unit_test(test_late_outcome_is_a_reading),
         cmocka_unit_test(test_refused_write_is_not_repeated),
+        cmocka_unit_test(test_refused_write_that_is_taken_later_counts),
+        cmocka_unit_test(test_refused_write_that_meets_an_edit_is_decided_anew),
         cmocka_unit_test(test_two_refused_writes_come_to_rest),
         cmocka_unit_test(test_problem_does_not_stop_the_rest),
         cmocka_unit_test(test_new_referral_is_created_then_linked),
+        cmocka_unit_test(test_record_shown_by_a_refused_creation_is_not_the_deals),
         cmocka_unit_test(test_values_a_created_record_begins_with_do_not_travel),
         cmocka_unit_test(test_referral_that_is_not_selected),
         cmocka_unit_test(test_incomplete_referral_is_not_created),

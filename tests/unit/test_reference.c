@@ -11,6 +11,7 @@
 
 #include "common/base/json.h"
 #include "mapper/reference.h"
+#include "mapper/rules.h"
 #include "mapper/rules_language.h"
 #include "mapper/rules_path.h"
 #include "mapper/transform.h"

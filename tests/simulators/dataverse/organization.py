@@ -55,16 +55,19 @@ class Organization:
         self.application_id = application_id
         self.host = host
         self.listener: Callable[[Event], None] = lambda event: None
-        self.store = Store()
+        self.store = Store(self._keys_hold)
         self.expired_version = 0
         self._events: list[Event] | None = None
         self.reset()
 
     # State
 
+    def _keys_hold(self) -> bool:
+        return self.settings["alternate_key_status"] == "Active"
+
     def reset(self) -> None:
         """The sandbox as it starts: users, currencies, messages, nothing else."""
-        self.store = Store()
+        self.store = Store(self._keys_hold)
         self.expired_version = 0
         moment = self.now()
 

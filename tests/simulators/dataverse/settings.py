@@ -12,7 +12,9 @@ SETTINGS: dict[str, Setting] = {
     "missing_privileges": Setting([], "privileges the application user lacks, such as prvWriteOpportunity"),
     "require_odata_version": Setting(False, "refuse requests without OData-Version"),
     # Rows and keys
-    "alternate_key_status": Setting("Active", "index of every key", ("Active", "InProgress", "Pending", "Failed")),
+    "alternate_key_status": Setting(
+        "Active", "index of every key; unless Active, values may repeat", ("Active", "InProgress", "Pending", "Failed")
+    ),
     "if_none_match_with_alternate_key": Setting(
         "works", "If-None-Match: * on the URL of an alternate key", ("works", "ignored", "refused")
     ),

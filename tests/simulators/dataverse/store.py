@@ -5,7 +5,7 @@ Versions grow strictly over all tables, also across rolled back transactions, as
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,10 +37,14 @@ class Row:
 
 
 class Store:
-    """All rows. Not safe for threads; everything happens on the one loop."""
+    """All rows. Not safe for threads; everything happens on the one loop.
 
-    def __init__(self) -> None:
+    A key whose index could not be made, `keys_hold` says, keeps no values apart.
+    """
+
+    def __init__(self, keys_hold: Callable[[], bool]) -> None:
         self.version = FIRST_VERSION
+        self._keys_hold = keys_hold
         self._rows: dict[str, dict[str, Row]] = {name: {} for name in TABLES}
         self._deleted: dict[str, dict[str, int]] = {name: {} for name in TABLES}
         self._keys: dict[tuple[str, tuple[str, ...]], dict[tuple[Any, ...], str]] = {}
@@ -64,7 +68,7 @@ class Store:
         """Inserts or replaces a row under a new version. Raises ServiceError if another row has its key values."""
         for key in table.keys:
             wanted = tuple(values.get(column) for column in key.columns)
-            other = None if None in wanted else self.by_key(table, key.columns, wanted)
+            other = None if None in wanted or not self._keys_hold() else self.by_key(table, key.columns, wanted)
             if other is not None and other.id != row_id:
                 raise errors.duplicate_key(table.logical_name, key.columns)
         self.version += 1
@@ -100,8 +104,8 @@ class Store:
             self._undo.append((table, row_id, before, deletions.get(row_id)))
         for key in table.keys:
             index = self._keys.setdefault((table.logical_name, key.columns), {})
-            if before is not None:
-                index.pop(_key_of(before, key.columns), None)
+            if before is not None and index.get(_key_of(before, key.columns)) == row_id:
+                del index[_key_of(before, key.columns)]
             if row is not None and None not in _key_of(row, key.columns):
                 index[_key_of(row, key.columns)] = row_id
         if row is None:

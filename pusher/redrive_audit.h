@@ -1,0 +1,28 @@
+/* What the audit knows of dead letters that a person has driven again, and where one more is noted.
+ *
+ * A connection of its own, blocking; for commands, never beside a loop that serves. Only one at a time holds it for
+ * driving, over all machines, so that two people do not drive the same letters. */
+#ifndef TANDEM_PUSHER_REDRIVE_AUDIT_H
+#define TANDEM_PUSHER_REDRIVE_AUDIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "common/base/error.h"
+#include "pusher/postgres.h"
+#include "pusher/set_aside.h"
+
+struct redrive_audit;
+
+/* `for_driving`: ERROR_TRANSIENT "redrive.busy" while somebody else is driving. Other errors as in postgres.h. */
+int redrive_audit_open(const struct postgres_settings *settings, bool for_driving, struct redrive_audit **ret_audit,
+                       struct error *err) TANDEM_MUST_CHECK;
+void redrive_audit_close(struct redrive_audit *audit); /* accepts NULL */
+
+/* Sets letter->redriven_ms. */
+int redrive_audit_look_up(struct redrive_audit *audit, struct set_aside *letter, struct error *err) TANDEM_MUST_CHECK;
+/* A row "redriven", committed when this returns. */
+int redrive_audit_note(struct redrive_audit *audit, const struct set_aside *letter, const char *instance,
+                       struct error *err) TANDEM_MUST_CHECK;
+
+#endif

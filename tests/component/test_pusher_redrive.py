@@ -1,0 +1,342 @@
+"""tandem-pusher letters and redrive: dead letters of every program are seen with their reason, and driven again."""
+
+from __future__ import annotations
+
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.ingest import value_of
+from support.paths import PROGRAMS, ROOT
+from support.ports import free_port
+from support.postgres import Cluster, Database
+from support.pusher import Pusher
+from support.simulators import Dynamics365, PartnerCenter
+from support.tls import Authority
+from support.topics import Topics
+from support.waiting import wait_until
+
+from test_pusher import API, opportunity, patches, row_of, update
+
+COMMAND_SECONDS = 60
+TOO_LONG = {"error": {"code": "0x80044331", "message": "'Jane Doe' is longer than 100"}}
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+pytestmark = pytest.mark.asan
+
+
+@pytest.fixture
+def pusher(
+    tmp_path: Path,
+    topics: Topics,
+    authority: Authority,
+    postgres: Cluster,
+    database: Database,
+    partner_center: PartnerCenter,
+    dynamics_365: Dynamics365,
+) -> Pusher:
+    return Pusher(tmp_path, topics, authority, postgres, database, partner_center, dynamics_365).prepare()
+
+
+def run(pusher: Pusher, *arguments: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAMS / "tandem-pusher", *arguments, "--config", config or pusher.config("at-night")],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_SECONDS,
+    )
+
+
+def told(pusher: Pusher, *arguments: str) -> str:
+    done = run(pusher, *arguments)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+    return done.stdout
+
+
+def letter(stage: str, code: str, origin: str | None, key: str | None, value: str | None, **more: str) -> tuple:
+    """A message as the program of that stage sets it aside."""
+    headers = {
+        "ce_id": str(uuid.uuid4()),
+        "ce_type": "tandem.test.v1",
+        "traceparent": f"00-{TRACE}-b7ad6b7169203331-01",
+        "err.stage": stage,
+        "err.class": "poison",
+        "err.code": code,
+        "err.message": f"what {stage} says",
+        "err.attempts": "1",
+        **({} if origin is None else {"err.topic": origin, "err.partition": "3", "err.offset": "141"}),
+        **more,
+    }
+    return key, value, headers
+
+
+def set_aside_one_of_each(pusher: Pusher) -> str:
+    """Letters 0/0 to 0/3 of serve, fetch, mapper and mapper; returns the deal's key."""
+    deal = str(uuid.uuid4())
+    name = pusher.topics.name
+    pusher.topics.produce_all(
+        "dead-letters",
+        [
+            letter("serve", "bad_resource", None, None, '{"EventName": "referral-created", "who": "Jane Doe"}'),
+            letter("fetch", "not_visible", name("notifications"), f"partner-center/{deal}", '{"who": "Jane Doe"}'),
+            letter("mapper", "message.malformed", name("records"), deal, "no JSON of Jane Doe"),
+            letter("mapper", "message.malformed", name("outcomes"), deal, None),
+        ],
+    )
+    return deal
+
+
+def refuse(pusher: Pusher) -> dict[str, Any]:
+    """A decision that the CRM has refused; its letter is 0/0 in an empty topic. The CRM takes it from now on."""
+    made = update(opportunity(pusher))
+    pusher.dynamics_365.fault("status", "PATCH", made["record_id"], None, status=400, body=TOO_LONG)
+    pusher.decide(made)
+    assert pusher.outcome_of(made)["result"] == "refused"
+    pusher.dead_letters(1)
+    pusher.dynamics_365.clear_faults()
+    return made
+
+
+def outcomes_of(pusher: Pusher, made: dict[str, Any], count: int) -> list[str]:
+    def all_there(records: list) -> bool:
+        return sum(value_of(each)["decision_id"] == made["id"] for each in records) >= count
+
+    return [each["result"] for each in pusher.outcomes(until=all_there) if each["decision_id"] == made["id"]]
+
+
+# --- Looking ----------------------------------------------------------------------------------------------------------
+
+
+def test_letters_of_every_program_are_shown_with_reason_and_origin(pusher: Pusher) -> None:
+    assert told(pusher, "letters") == "0 letters\n"
+    deal = set_aside_one_of_each(pusher)
+    shown = told(pusher, "letters")
+    for stage, code in (("serve", "bad_resource"), ("fetch", "not_visible"), ("mapper", "message.malformed")):
+        assert f"  {stage}  {code}\n  what {stage} says\n" in shown
+    assert f"  key {deal}  trace {TRACE}  " in shown and f"  key partner-center/{deal}  " in shown
+    assert f"  from {pusher.topics.name('records')}, partition 3, offset 141; attempts 1\n" in shown
+    assert "from no topic: a request" in shown
+    assert shown.endswith("\n4 letters\n")
+    assert "Jane Doe" not in shown
+    assert told(pusher, "letters", "--with-value").count("Jane Doe") == 3
+
+
+def test_letters_are_chosen_by_deal_code_stage_time_and_name(pusher: Pusher) -> None:
+    deal = set_aside_one_of_each(pusher)
+    for options, count in (
+        (["--deal", deal], 3),
+        (["--deal", str(uuid.uuid4())], 0),
+        (["--code", "not_visible"], 1),
+        (["--stage", "mapper"], 2),
+        (["--stage", "mapper", "--deal", deal, "0/3"], 1),
+        (["0/0", "0/2", "0/99"], 2),
+        (["--since", "1h"], 4),
+        (["--since", "2099-01-01T00:00:00Z"], 0),
+    ):
+        assert told(pusher, "letters", *options).endswith(f"{count} letter{'' if count == 1 else 's'}\n"), options
+    newest = told(pusher, "letters", "--limit", "1")
+    assert newest.startswith("0/3  ") and newest.endswith("1 letter\n3 older ones not shown: see --limit, --since\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["letters", "--since", "yesterday"], "--since wants a time like 24h"),
+        (["letters", "--limit", "0"], "--limit wants a number from 1 to 10000"),
+        (["letters", "--limit", "10001"], "--limit wants a number"),
+        (["letters", "17"], "named by partition and offset"),
+        (["redrive"], "say which letters"),
+        (["redrive", "--dry-run"], "say which letters"),
+        (["redrive", "--deel", "x"], "--deal"),
+    ],
+)
+def test_wrong_use_is_said_in_a_line(pusher: Pusher, arguments: list[str], says: str) -> None:
+    done = run(pusher, *arguments)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert says in done.stderr and len(done.stderr.splitlines()) <= 3
+
+
+def test_brokers_that_are_away_are_said_in_a_line(pusher: Pusher) -> None:
+    config = pusher.config("away")
+    config.write_text(config.read_text().replace(pusher.topics.bootstrap, f"127.0.0.1:{free_port()}"))
+    done = run(pusher, "letters", config=config)
+    assert done.returncode == 1
+    assert done.stderr == "tandem-pusher: the brokers do not answer\n"
+
+
+def test_without_the_database_letters_are_shown_and_none_is_driven(pusher: Pusher, postgres: Cluster) -> None:
+    set_aside_one_of_each(pusher)
+    config = pusher.config("at-night")
+    postgres.stop()
+    shown = run(pusher, "letters", config=config)
+    driven = run(pusher, "redrive", "--all", config=config)
+    postgres.start()
+    assert shown.returncode == 0 and "driven again is not known" in shown.stdout and "4 letters" in shown.stdout
+    assert driven.returncode != 0 and "PostgreSQL" in driven.stderr
+    assert pusher.topics.read("records") == []
+
+
+def test_recent_failures_are_those_of_24_hours_across_midnight(pusher: Pusher) -> None:
+    deal = set_aside_one_of_each(pusher)
+    with pusher.program():
+        wait_until(lambda: len(pusher.audit("SELECT * FROM recent_failures")) == 4, 20, "the letters are in the audit")
+    pusher.audit(
+        "ALTER TABLE audit DISABLE TRIGGER audit_no_change; "
+        "UPDATE audit SET created_at = now() - CASE topic_offset WHEN 2 THEN interval '23:59' ELSE interval '24:01' END "
+        "WHERE topic_offset IN (2, 3)"
+    )
+    columns = "SELECT topic_offset FROM recent_failures WHERE deal_key = %s"
+    assert pusher.audit(columns, deal) == [(2,)]
+    assert pusher.audit(columns.replace("recent_failures", "failures_today"), deal) == [(2,)]
+    assert len(pusher.audit("SELECT * FROM dead_letters")) == 4
+
+
+# --- Driving again ----------------------------------------------------------------------------------------------------
+
+
+def test_a_refused_write_is_driven_again_once_and_the_audit_tells_it(pusher: Pusher) -> None:
+    with pusher.program():
+        made = refuse(pusher)
+        assert "0x80044331" in told(pusher, "letters", "--deal", made["deal_key"])
+        planned = told(pusher, "redrive", "--deal", made["deal_key"], "--dry-run")
+        assert "would be sent to" in planned and planned.endswith("1 letter would be driven again\n")
+        assert len(pusher.topics.read("decisions")) == 1
+        done = told(pusher, "redrive", "--deal", made["deal_key"])
+        assert done == f"0/0: sent to {pusher.topics.name('decisions')}\n1 letter driven again\n"
+        assert outcomes_of(pusher, made, 2) == ["refused", "applied"]
+        again = told(pusher, "redrive", "--deal", made["deal_key"])
+        assert again.startswith("0 letters driven again\n1 passed over: driven again before")
+        pusher.is_settled()
+    assert row_of(pusher, made)["name"] == made["write"]["name"]
+    assert [each["status"] for each in patches(pusher, made)] == [400, 200]
+    first, second = sorted(pusher.topics.read("decisions"), key=lambda each: "redrive.letter" in each.headers)
+    assert (first.key, first.value) == (second.key, second.value)
+    assert second.headers["redrive.letter"].decode() == pusher.topics.name("dead-letters") + "/0/0"
+    assert second.headers["traceparent"] == first.headers["traceparent"]
+    assert not [name for name in second.headers if name.startswith("err.")]
+    story = pusher.audit("SELECT phase, result FROM deal_timeline WHERE deal_key = %s", made["deal_key"])
+    # The row is written once the broker has the message: the pusher may have begun by then.
+    assert story.count(("redriven", None)) == 1 and story.index(("redriven", None)) >= 2
+    story.remove(("redriven", None))
+    assert story == [("intent", None), ("outcome", "refused"), ("intent", None), ("outcome", "applied")]
+    ((by, code, status, redriven, times),) = pusher.audit(
+        "SELECT set_aside_by, error_code, status, redriven_at IS NOT NULL, redriven_times FROM dead_letters"
+    )
+    assert (by, code, status, redriven, times) == ("pusher", "dynamics_365.too_long", 400, True, 1)
+    assert pusher.audit("SELECT redriven_at IS NOT NULL FROM recent_failures") == [(True,)]
+    assert "driven again 20" in told(pusher, "letters", "--deal", made["deal_key"])
+
+
+def test_driven_twice_nothing_is_written_twice_and_an_edit_since_is_kept(pusher: Pusher) -> None:
+    with pusher.program():
+        made = refuse(pusher)
+        pusher.dynamics_365.edit_row("opportunities", made["record_id"], name="The seller's")
+        told(pusher, "redrive", "0/0")
+        told(pusher, "redrive", "0/0", "--again")
+        assert outcomes_of(pusher, made, 3) == ["refused", "conflict", "conflict"]
+        pusher.is_settled()
+    assert row_of(pusher, made)["name"] == "The seller's"
+    assert pusher.audit("SELECT attempt FROM audit WHERE phase = 'redriven' ORDER BY 1") == [(1,), (2,)]
+
+
+def test_a_later_decision_of_the_deal_does_not_bar_the_way(pusher: Pusher) -> None:
+    with pusher.program():
+        made = refuse(pusher)
+        other = update(opportunity(pusher), deal_key=made["deal_key"], number=2)
+        pusher.decide(other)
+        assert pusher.outcome_of(other)["result"] == "applied"
+        told(pusher, "redrive", "--code", "dynamics_365.too_long")
+        assert outcomes_of(pusher, made, 2) == ["refused", "applied"]
+    assert row_of(pusher, made)["name"] == made["write"]["name"]
+
+
+def test_what_names_no_version_is_not_written_behind_a_later_decision(pusher: Pusher) -> None:
+    made = update(opportunity(pusher), expected_etag=None)
+    pusher.dynamics_365.fault("status", "PATCH", made["record_id"], None, status=400, body=TOO_LONG)
+    with pusher.program():
+        pusher.decide(made)
+        assert pusher.outcome_of(made)["result"] == "refused"
+        pusher.dynamics_365.clear_faults()
+        other = update(opportunity(pusher), deal_key=made["deal_key"], number=2)
+        pusher.decide(other)
+        assert pusher.outcome_of(other)["result"] == "applied"
+        told(pusher, "redrive", "--all")
+        assert outcomes_of(pusher, made, 2) == ["refused", "superseded"]
+    assert row_of(pusher, made)["name"] == "Archive"
+
+
+def test_what_is_refused_once_more_is_another_letter(pusher: Pusher) -> None:
+    with pusher.program():
+        made = refuse(pusher)
+        pusher.dynamics_365.fault("status", "PATCH", API, None, status=400, body=TOO_LONG)
+        told(pusher, "redrive", "--all")
+        assert outcomes_of(pusher, made, 2) == ["refused", "refused"]
+        second = pusher.dead_letters(2)[1]
+        pusher.dynamics_365.clear_faults()
+        done = told(pusher, "redrive", "--all")
+        assert done.startswith(f"0/1: sent to {pusher.topics.name('decisions')}\n1 letter driven again\n1 passed over")
+        assert outcomes_of(pusher, made, 3) == ["refused", "refused", "applied"]
+    assert second.headers["redrive.letter"].decode().endswith("/0/0")
+    assert [name for name in second.headers if name == "err.code"] == ["err.code"]
+
+
+def test_letters_of_ingest_and_mapper_go_back_to_their_topics_and_the_rest_is_named(pusher: Pusher) -> None:
+    deal = set_aside_one_of_each(pusher)
+    pusher.topics.produce_all("dead-letters", [letter("mapper", "x", "elsewhere.records", deal, "{}")])
+    with pusher.program():
+        query = "SELECT count(*) FROM dead_letters WHERE set_aside_by IN ('serve', 'fetch', 'mapper')"
+        wait_until(lambda: pusher.audit(query) == [(5,)], 20, "all letters are in the audit")
+        done = run(pusher, "redrive", "--all")
+    assert done.returncode == 1, done.stderr
+    assert "0/0: cannot be driven again: a request that never was a message" in done.stdout
+    assert "0/4: cannot be driven again: it came from no topic of this deployment" in done.stdout
+    assert done.stdout.endswith("3 letters driven again\n")
+    letters = pusher.dead_letters()
+    for number, topic in ((1, "notifications"), (2, "records"), (3, "outcomes")):
+        (again,) = pusher.topics.read(topic)
+        assert (again.key, again.value) == (letters[number].key, letters[number].value)
+    rows = pusher.audit("SELECT set_aside_by, origin_topic, redriven_times FROM dead_letters ORDER BY topic_offset")
+    name = pusher.topics.name
+    assert rows[1:4] == [("fetch", name("notifications"), 1), ("mapper", name("records"), 1), ("mapper", name("outcomes"), 1)]
+    assert [times for _, _, times in rows] == [0, 1, 1, 1, 0]
+    assert pusher.audit("SELECT * FROM verify_audit()") == []
+
+
+def test_the_oldest_are_driven_first_and_the_next_call_goes_on(pusher: Pusher) -> None:
+    deal = str(uuid.uuid4())
+    records = pusher.topics.name("records")
+    pusher.topics.produce_all("dead-letters", [letter("mapper", "x", records, deal, str(n)) for n in range(5)])
+    assert told(pusher, "redrive", "--all", "--limit", "2").endswith(
+        "2 letters driven again\n3 more are meant: run the command again for them\n"
+    )
+    rest = told(pusher, "redrive", "--all", "--limit", "3")
+    assert rest.endswith("3 letters driven again\n2 passed over: driven again before (--again drives them once more)\n")
+    assert [each.value for each in pusher.topics.read("records")] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_two_people_do_not_drive_at_once(pusher: Pusher) -> None:
+    set_aside_one_of_each(pusher)
+    connection = pusher.database.connect()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtext('tandem-pusher redrive tandem'))")
+    done = run(pusher, "redrive", "--stage", "mapper")
+    connection.close()
+    assert done.returncode == 1 and "somebody else is driving letters just now" in done.stderr
+    assert told(pusher, "redrive", "--stage", "mapper").endswith("2 letters driven again\n")
+
+
+def test_a_validation_event_is_told_to_the_audit_and_is_no_failure(pusher: Pusher) -> None:
+    correlation = str(uuid.uuid4())
+    made = letter("fetch", "test_event", pusher.topics.name("notifications"), f"partner-center/{correlation}", "{}")
+    pusher.topics.produce_all("dead-letters", [made])
+    with pusher.program():
+        query = "SELECT phase, reason, system, record_id, trace_id FROM audit"
+        expected = [("none", "test_event", "partner-center", correlation, TRACE)]
+        wait_until(lambda: pusher.audit(query) == expected, 20, "it is in the audit")
+    assert pusher.audit("SELECT * FROM recent_failures") == [] == pusher.audit("SELECT * FROM dead_letters")
+    assert "nothing to do" in run(pusher, "redrive", "--all").stdout

@@ -1,0 +1,119 @@
+"""A co-sell deal that begins in the CRM, with a program killed at each step of its birth: it is born once, and whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from support.deals import DEADLINE, Deals
+from support.mapped_fields import differences
+from support.process import Program
+from support.waiting import wait_until
+
+IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
+HELP = "Quotes or Licensing"
+# A call is carried out well within the time after which a creation in doubt is looked for.
+HELD_MS = 2000
+SETTINGS = {"partner_center": {"settling_time": "6s"}}
+# A successor waits for its predecessor's place in the group, a session at most.
+RESUMED = 90
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call that is held: before it is carried out, or after that and before its answer."""
+
+    system: str
+    method: str
+    path: str
+
+
+STEPS = {
+    "referral": Step("partner_center", "POST", "/referrals$"),
+    "invitation": Step("partner_center", "POST", "/referrals$"),
+    "link": Step("dynamics_365", "PATCH", "opportunities"),
+}
+
+
+def running(deals: Deals, name: str) -> Program:
+    [program] = [
+        each for each in deals.stack.programs if each.returncode is None and each.command[0].endswith(f"tandem-{name}")
+    ]
+    return program
+
+
+def microsofts(deals: Deals) -> list[dict[str, Any]]:
+    every = deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
+    return [each for each in every if each["organizationId"] == "msft"]
+
+
+@pytest.fixture
+def clean(deals: Deals) -> Iterator[Deals]:
+    yield deals
+    for simulator in (deals.partner_center, deals.dynamics_365):
+        simulator.clear_faults()
+
+
+def ours(deals: Deals, opportunity: str) -> list[dict[str, Any]]:
+    every = deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
+    return [each for each in every if each.get("externalReferenceId") == opportunity and each["organizationId"] != "msft"]
+
+
+def check_born(deals: Deals, opportunity: str) -> None:
+    referral = wait_until(
+        lambda: deals.dynamics_365.row("opportunities", opportunity)[IDENTIFIER], RESUMED, "the opportunity is linked"
+    )
+    assert [each["id"] for each in ours(deals, opportunity)] == [referral]
+    wait_until(lambda: not differences(deals, referral, "crm"), RESUMED, "both sides agree on every field")
+    deals.wait_quiet(referral)
+    engagement = deals.referral(referral)["engagementId"]
+    assert len([each for each in microsofts(deals) if each["engagementId"] == engagement]) == 1
+    assert [each["id"] for each in ours(deals, opportunity)] == [referral]
+    assert deals.stack.topics.read("dead-letters") == []
+    assert deals.stack.audit("SELECT * FROM verify_audit()") == []
+
+
+@pytest.mark.parametrize("held", ["before", "after"])
+@pytest.mark.parametrize("name", STEPS)
+def test_pusher_killed_in_a_call_of_the_birth(clean: Deals, name: str, held: str) -> None:
+    step = STEPS[name]
+    simulator = getattr(clean, step.system)
+    # The first POST makes the referral, the second invites Microsoft.
+    skipped = 1 if name == "invitation" else 0
+    if skipped:
+        simulator.fault("delay", step.method, step.path, times=1, delay_ms=0)
+    simulator.fault("delay" if held == "before" else "slow-body", step.method, step.path, times=1, delay_ms=HELD_MS)
+    opportunity = clean.dynamics_365.admin("POST", "/_sim/opportunities", {"sync": True, "name": name, "help": HELP})["id"]
+    key = f"crm:{opportunity}"
+
+    def under_way() -> bool:
+        """The step's decision is made and its outcome is not there."""
+        if name == "referral":
+            return any(each.get("purpose") == "create" for each in clean.decisions(key))
+        found = ours(clean, opportunity)
+        wanted = {"invitation": "invite", "link": "link"}[name]
+        return bool(found) and any(each.get("purpose") == wanted for each in clean.decisions(found[0]["id"]))
+
+    wait_until(under_way, DEADLINE, "the step is decided on")
+    pusher = running(clean, "pusher")
+    pusher.kill()
+    clean.stack.start_again(pusher)
+    check_born(clean, opportunity)
+
+
+def test_mapper_killed_again_and_again_while_deals_are_born(clean: Deals) -> None:
+    opportunities = []
+    for number in range(4):
+        decided = len(clean.stack.topics.read("decisions"))
+        words = {"sync": True, "name": f"Born {number}", "help": HELP}
+        opportunities.append(clean.dynamics_365.admin("POST", "/_sim/opportunities", words)["id"])
+        wait_until(
+            lambda decided=decided: len(clean.stack.topics.read("decisions")) > decided, RESUMED, "something is decided"
+        )
+        mapper = running(clean, "mapper")
+        mapper.kill()
+        clean.stack.start_again(mapper)
+    for opportunity in opportunities:
+        check_born(clean, opportunity)

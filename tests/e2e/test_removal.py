@@ -1,0 +1,96 @@
+"""What leaves: Sync switched off, the CRM record deleted, the referral no longer visible. Told in the audit; reversible."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from support.deals import DEADLINE, Deals
+from support.stack import RULES, Stack
+from support.waiting import wait_until
+
+IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
+AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
+SYNC = "msft_microsoftpartnercenterreferralsync"
+SETTINGS = {"partner_center": {"settling_time": "500ms"}}
+# The mapper is started below, with the other policies.
+PROCESSES = {"mapper": 0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def mapper(stack: Stack) -> None:
+    rules = RULES.read_text()
+    for policy, value in {"sync_off": "hold", "crm_deleted": "recreate"}.items():
+        rules, count = re.subn(rf"^(  {policy}: ).*", rf"\g<1>{value}", rules, flags=re.MULTILINE)
+        assert count == 1
+    path = stack.folder / "rules.yaml"
+    path.write_text(rules)
+    stack.start_program("mapper", "mapper-1", mapper={"rules": str(path)}).wait_for("program.ready")
+
+
+def standing(deals: Deals, referral: str) -> list[tuple[Any, ...]]:
+    return deals.stack.audit("SELECT status, reason FROM deal_status WHERE deal_key = %s", referral)
+
+
+def test_sync_off_by_policy_hold_lets_nothing_leave_the_crm(deals: Deals) -> None:
+    referral = deals.new("private")
+    row = deals.opportunity(referral)
+    assert row is not None
+    deals.dynamics_365.edit_row("opportunities", row["opportunityid"], **{SYNC: False})
+    wait_until(lambda: standing(deals, referral) == [("rests", "sync_off")], DEADLINE, "the deal rests, in the audit")
+    center = int(deals.partner_center.admin("GET", "/_sim/journal")["next"])
+    deals.dynamics_365.edit_row("opportunities", row["opportunityid"], description="Not for Microsoft")
+    deals.partner_center.edit_referral(referral, details={"dealValue": 123})
+
+    def value() -> float:
+        now = deals.opportunity(referral)
+        assert now is not None
+        return float(now["estimatedvalue"])
+
+    wait_until(lambda: value() == 123, DEADLINE, "what changes at Partner Center still arrives")
+    deals.wait_quiet(referral)
+    assert deals.partner_center.journal(center, "PATCH") == []
+    deals.dynamics_365.edit_row("opportunities", row["opportunityid"], **{SYNC: True})
+    wait_until(
+        lambda: deals.referral(referral)["details"]["notes"] == "Not for Microsoft", DEADLINE, "what was written meanwhile leaves"
+    )
+
+
+def test_deleted_record_is_made_again_by_policy_recreate(deals: Deals) -> None:
+    referral = deals.new("private", name="Made again")
+    row = deals.opportunity(referral)
+    assert row is not None
+    deals.dynamics_365.delete_row("opportunities", row["opportunityid"])
+
+    def is_back() -> dict[str, Any] | None:
+        now = deals.opportunity(referral)
+        named = deals.referral(referral)["externalReferenceId"]
+        return now if now and now["opportunityid"] != row["opportunityid"] and named == now["opportunityid"] else None
+
+    made = wait_until(is_back, DEADLINE, "there is a new opportunity, and the referral names it")
+    deals.wait_quiet(referral)
+    assert "Made again" in made["name"]
+    deals.partner_center.edit_referral(referral, details={"dealValue": 4567})
+    wait_until(lambda: float((deals.opportunity(referral) or made)["estimatedvalue"]) == 4567, DEADLINE, "edits flow on")
+
+
+@pytest.mark.parametrize("status", ["404", "403"])
+def test_referral_that_is_not_visible_rests_until_it_is_again(deals: Deals, status: str) -> None:
+    referral = deals.new("private")
+    row = deals.opportunity(referral)
+    assert row is not None
+    deals.partner_center.hide_referral(referral, status)
+    deals.dynamics_365.edit_row("opportunities", row["opportunityid"], description="Written meanwhile")
+    wait_until(lambda: standing(deals, referral)[0][0] == "rests", DEADLINE, "the deal rests, in the audit")
+    deals.wait_quiet(referral)
+    assert deals.opportunity(referral) is not None
+    deals.partner_center.hide_referral(referral, "visible")
+    deals.partner_center.edit_referral(referral, details={"dealValue": 321})
+
+    def goes_on() -> bool:
+        now = deals.opportunity(referral)
+        notes = deals.referral(referral)["details"]["notes"]
+        return bool(now and float(now["estimatedvalue"]) == 321 and notes == "Written meanwhile")
+
+    wait_until(goes_on, DEADLINE, "both edits are on both sides")

@@ -1,0 +1,41 @@
+"""The project's own scripts that start and stop servers, run to their end."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from support import interruption
+
+# Longer than the scripts' own deadlines, so that their message is the one that is seen.
+SCRIPT_SECONDS = 120
+END_SECONDS = 30
+
+
+def run_script(script: Path, *arguments: str | Path) -> None:
+    """Fails with the script's output unless it ends with 0.
+
+    In a session of its own: a Ctrl-C at the terminal goes to us. Whatever then comes up here, the script is told by
+    SIGTERM and waited for, so that it leaves nothing half started.
+    """
+    with interruption.deferred():
+        process = subprocess.Popen(
+            [script, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        output, _ = process.communicate(timeout=SCRIPT_SECONDS)
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+    if process.returncode != 0:
+        raise RuntimeError(f"{script.name} {arguments[0]} failed:\n{output}")

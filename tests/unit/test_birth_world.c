@@ -1,0 +1,514 @@
+/* Deals begun on either side in a small world of two systems, webhooks, topics and a pusher, with the real merge between
+ * them: whatever is lost, doubled, late or repeated, every deal ends as one referral and one record that name each other.
+ *
+ * The world keeps what the outside promises and no more. Partner Center creates whatever it is asked to, and a search
+ * there may show what it was a while ago; the CRM creates by alternate key. A topic keeps the order of one key, and of
+ * nothing else. An answer may be lost after the call was carried out; the pusher then repeats the decision. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/json.h"
+#include "common/base/text.h"
+#include "mapper/merge.h"
+#include "mapper/rules_path_read.h"
+#include "tests/support/deals.h"
+
+enum {
+    WORLDS = 3000,
+    WORLDS_WITHOUT = 300, /* enough to meet what a left out rule allows */
+    DEALS = 2,
+    ENTRIES_MAX = 32,
+    EVENTS_MAX = 1024,
+    STEPS_MAX = 4000,
+    POLLS = 7,
+    ID_SIZE = 37
+};
+
+static const double STALE_SECONDS = 3;  /* a search at Partner Center may be this old */
+static const double SETTLE_SECONDS = 5; /* after an unknown answer to a creation there, before it is looked for */
+static const double POLL_SECONDS = 15;
+
+static const char RULES[] =
+    "version: 1\n"
+    "crm: dynamics-365\n"
+    "record: opportunity\n"
+    "identity: {identifier: referral_id, sync: sync, audit: audit}\n"
+    "select: {partner_center: {type: [Independent]}, crm: {sync: true}}\n"
+    "closed: {partner_center: {status: [Closed]}, crm: {state: [2]}}\n"
+    "fields:\n"
+    "  - {name: title, partner_center: name, crm: name}\n"
+    "  - {name: sync, crm: sync, direction: to-crm, on: create, to_crm: [{constant: true}]}\n"
+    "  - {name: identifier, partner_center: id, crm: referral_id, direction: to-crm, on: create}\n";
+
+/* What the pusher may leave out, to see that the world finds it. */
+struct omission {
+    bool lookup; /* before a referral is created */
+    bool settle;
+};
+
+struct entry {
+    char id[ID_SIZE];
+    json_t *body;
+    int version;
+    double born;
+};
+
+struct told {
+    char *key;
+    struct deal deal;
+    double records_until; /* the latest arrival so far: a key's messages stay in order */
+    double outcomes_until;
+};
+
+enum event_kind { EVENT_CREATES, EVENT_FETCH, EVENT_POLL, EVENT_RECORD, EVENT_OUTCOME, EVENT_PUSH };
+
+struct event {
+    double at;
+    unsigned number;
+    enum event_kind kind;
+    enum side side;
+    char id[ID_SIZE];
+    struct record record;
+    struct outcome outcome;
+    struct decision decision;
+};
+
+struct world {
+    struct rules *rules;
+    struct omission without;
+    uint64_t chance;
+    double now;
+    unsigned numbers;
+    unsigned ids;
+    int64_t offset;
+    struct entry entries[SIDE_COUNT][ENTRIES_MAX];
+    size_t entry_count[SIDE_COUNT];
+    struct told deals[ENTRIES_MAX];
+    size_t deal_count;
+    struct event *events[EVENTS_MAX];
+    size_t event_count;
+};
+
+/* -- chance -------------------------------------------------------------------------------------------------------- */
+
+/* xorshift64*: from 0 up to, not including, 1. */
+static double chance(struct world *world)
+{
+    world->chance ^= world->chance >> 12;
+    world->chance ^= world->chance << 25;
+    world->chance ^= world->chance >> 27;
+    return (double)((world->chance * 0x2545F4914F6CDD1DULL) >> 11) / 9007199254740992.0;
+}
+
+static double delay(struct world *world, double mean)
+{
+    return -mean * log(1 - chance(world));
+}
+
+/* -- events -------------------------------------------------------------------------------------------------------- */
+
+static struct event *at(struct world *world, double when, enum event_kind kind)
+{
+    struct event *event = calloc(1, sizeof(*event));
+    assert_non_null(event);
+    assert_true(world->event_count < EVENTS_MAX);
+    *event = (struct event){.at = when, .number = world->numbers++, .kind = kind};
+    world->events[world->event_count++] = event;
+    return event;
+}
+
+static void fetch_later(struct world *world, double mean, enum side side, const char *id)
+{
+    struct event *event = at(world, world->now + delay(world, mean), EVENT_FETCH);
+    event->side = side;
+    (void)snprintf(event->id, sizeof(event->id), "%s", id);
+}
+
+static struct event *take_next(struct world *world)
+{
+    size_t first = 0;
+    for (size_t i = 1; i < world->event_count; i++) {
+        const struct event *a = world->events[i], *b = world->events[first];
+        if (a->at < b->at || (a->at <= b->at && a->number < b->number))
+            first = i;
+    }
+    struct event *event = world->events[first];
+    world->events[first] = world->events[--world->event_count];
+    return event;
+}
+
+static void event_free(struct event *event)
+{
+    record_done(&event->record);
+    outcome_done(&event->outcome);
+    decision_done(&event->decision);
+    free(event);
+}
+
+/* -- the outside --------------------------------------------------------------------------------------------------- */
+
+static struct entry *find(struct world *world, enum side side, const char *id)
+{
+    for (size_t i = 0; id != NULL && i < world->entry_count[side]; i++)
+        if (strcmp(world->entries[side][i].id, id) == 0)
+            return &world->entries[side][i];
+    return NULL;
+}
+
+/* Webhooks: lost, doubled, late. */
+static void tell(struct world *world, enum side side, const char *id)
+{
+    const double drawn = chance(world) * 6;
+    for (int i = 0; i < (drawn < 1 ? 0 : drawn < 5 ? 1 : 2); i++)
+        fetch_later(world, 1, side, id);
+}
+
+static struct entry *add_entry(struct world *world, enum side side, json_t *body)
+{
+    assert_true(world->entry_count[side] < ENTRIES_MAX);
+    struct entry *entry = &world->entries[side][world->entry_count[side]++];
+    *entry = (struct entry){.body = body, .version = 1, .born = world->now};
+    (void)snprintf(entry->id, sizeof(entry->id), "%08x-0000-4000-8000-000000000000", ++world->ids);
+    if (side == SIDE_PARTNER_CENTER) {
+        assert_int_equal(json_object_set_new(body, "id", json_string(entry->id)), 0);
+        assert_int_equal(json_object_set_new(body, "engagementId", json_string(entry->id)), 0);
+        assert_int_equal(json_object_set_new(body, "type", json_string("Independent")), 0);
+        assert_int_equal(json_object_set_new(body, "status", json_string("Active")), 0);
+    }
+    tell(world, side, entry->id);
+    return entry;
+}
+
+static void seller_creates(struct world *world)
+{
+    if (chance(world) < 0.5)
+        (void)add_entry(world, SIDE_PARTNER_CENTER, json_of("{'name': 'Deal', 'externalReferenceId': null}"));
+    else
+        (void)add_entry(world, SIDE_CRM, json_of("{'name': 'Deal', 'sync': true, 'state': 0, 'referral_id': null}"));
+}
+
+static json_t *documents_now(const struct entry *entry, enum side side)
+{
+    char version[32], number[16], etag[16];
+    (void)snprintf(version, sizeof(version), "2026-01-01T00:00:00.%07dZ", entry->version);
+    (void)snprintf(number, sizeof(number), "%d", entry->version);
+    (void)snprintf(etag, sizeof(etag), "\"%d\"", entry->version);
+    json_t *documents = json_pack("[o]", record_document(side == SIDE_CRM ? "crm" : "own", entry->id,
+                                                         side == SIDE_CRM ? number : version, version, etag,
+                                                         json_deep_copy(entry->body)));
+    assert_non_null(documents);
+    return documents;
+}
+
+/* -- topics -------------------------------------------------------------------------------------------------------- */
+
+static struct told *deal_of(struct world *world, const char *key)
+{
+    struct error err = ERROR_INIT;
+    for (size_t i = 0; i < world->deal_count; i++)
+        if (strcmp(world->deals[i].key, key) == 0)
+            return &world->deals[i];
+    assert_true(world->deal_count < ENTRIES_MAX);
+    struct told *told = &world->deals[world->deal_count++];
+    told->key = text_copy(key);
+    assert_int_equal(deal_init(&told->deal, key, &err), 0);
+    return told;
+}
+
+/* In order within a key of one topic, otherwise with any delay. */
+static double arrival(struct world *world, double *until)
+{
+    const double when = world->now + delay(world, 0.5);
+    *until = when > *until ? when : *until + 1e-6;
+    return *until;
+}
+
+/* Takes `record` over. */
+static void send_record(struct world *world, struct record *record)
+{
+    struct event *event = at(world, arrival(world, &deal_of(world, record->deal_key)->records_until), EVENT_RECORD);
+    event->record = *record;
+    *record = (struct record){0};
+}
+
+/* The key comes from the record itself. */
+static void fetch(struct world *world, enum side side, const char *id)
+{
+    const struct entry *entry = find(world, side, id);
+    assert_non_null(entry);
+    const char *identifier = json_text_of(entry->body, "referral_id");
+    struct record record = {
+        .kind = RECORD_READING,
+        .side = text_copy(side_name(side)),
+        .deal_key = side == SIDE_PARTNER_CENTER ? text_copy(id)
+                    : identifier != NULL        ? text_copy(identifier)
+                                                : text_format("crm:%s", id),
+        .record_id = text_copy(id),
+        .read_at = text_copy("2026-01-01T00:01:00Z"),
+        .documents = documents_now(entry, side),
+        .causes = json_pack("[{s:I, s:s}]", "notification", (json_int_t)world->numbers, "received_at",
+                            "2026-01-01T00:00:59Z"),
+    };
+    send_record(world, &record);
+}
+
+static void poll(struct world *world)
+{
+    for (int side = 0; side < SIDE_COUNT; side++)
+        for (size_t i = 0; i < world->entry_count[side]; i++)
+            fetch(world, (enum side)side, world->entries[side][i].id);
+}
+
+/* -- mapper -------------------------------------------------------------------------------------------------------- */
+
+static void follow(struct world *world, struct merge_effects *effects)
+{
+    if (effects->has_problem)
+        fail_msg("%s", effects->problem.message);
+    if (effects->has_decision && effects->decision.action != DECISION_NONE) {
+        struct event *push = at(world, world->now + delay(world, 0.33), EVENT_PUSH);
+        push->decision = effects->decision;
+        effects->decision = (struct decision){0};
+    }
+    if (effects->has_notification)
+        fetch_later(world, 0.5,
+                    strcmp(effects->notification.source, "partner-center") == 0 ? SIDE_PARTNER_CENTER : SIDE_CRM,
+                    effects->notification.record_id);
+    if (effects->has_record)
+        send_record(world, &effects->record);
+    merge_effects_done(effects);
+}
+
+static struct merge_context next_context(struct world *world)
+{
+    return (struct merge_context){.rules = world->rules, .topic = "records", .offset = world->offset++};
+}
+
+static void take_record(struct world *world, const struct record *record)
+{
+    const struct merge_context context = next_context(world);
+    struct merge_effects effects = {0};
+    struct error err = ERROR_INIT;
+    if (merge_record(&deal_of(world, record->deal_key)->deal, &context, record, &effects, &err) < 0)
+        fail_msg("%s", err.message);
+    follow(world, &effects);
+}
+
+static void take_outcome(struct world *world, const struct outcome *outcome)
+{
+    const struct merge_context context = next_context(world);
+    struct merge_effects effects = {0};
+    struct error err = ERROR_INIT;
+    if (merge_outcome(&deal_of(world, outcome->deal_key)->deal, &context, outcome, &effects, &err) < 0)
+        fail_msg("%s", err.message);
+    follow(world, &effects);
+}
+
+/* -- pusher -------------------------------------------------------------------------------------------------------- */
+
+static void apply(struct world *world, struct entry *entry, enum side side, const struct decision *decision)
+{
+    const char *path;
+    json_t *value;
+    json_object_foreach (decision->write, path, value)
+        assert_int_equal(rules_path_put(path, entry->body, json_deep_copy(value)), 0);
+    entry->version++;
+    tell(world, side, entry->id);
+}
+
+/* By its alternate key; at Partner Center as far as a search shows it. */
+static struct entry *find_created(struct world *world, enum side side, const struct decision *decision)
+{
+    const char *member = json_object_iter_key(json_object_iter(decision->create_key));
+    const char *wanted = json_text_of(decision->create_key, member);
+    if (side == SIDE_PARTNER_CENTER && world->without.lookup)
+        return NULL;
+    for (size_t i = 0; i < world->entry_count[side]; i++) {
+        struct entry *entry = &world->entries[side][i];
+        const bool is_shown = side == SIDE_CRM || world->now - entry->born > chance(world) * STALE_SECONDS;
+        if (is_shown && text_equal(json_text_of(entry->body, member), wanted))
+            return entry;
+    }
+    return NULL;
+}
+
+static struct entry *carry_out(struct world *world, enum side side, const struct decision *decision,
+                               enum outcome_result *ret_result)
+{
+    struct entry *entry;
+    *ret_result = OUTCOME_APPLIED;
+    if (decision->action == DECISION_CREATE) {
+        entry = find_created(world, side, decision);
+        if (entry == NULL) {
+            entry = add_entry(world, side, json_of("{'state': 0}"));
+            const char *member;
+            json_t *value;
+            json_object_foreach (decision->create_key, member, value)
+                assert_int_equal(json_object_set(entry->body, member, value), 0);
+            apply(world, entry, side, decision);
+        }
+        return entry;
+    }
+    entry = find(world, side, decision->record_id);
+    assert_non_null(entry);
+    char etag[16];
+    (void)snprintf(etag, sizeof(etag), "\"%d\"", entry->version);
+    if (decision->expected_etag != NULL && strcmp(decision->expected_etag, etag) != 0)
+        *ret_result = OUTCOME_CONFLICT;
+    else
+        apply(world, entry, side, decision);
+    return entry;
+}
+
+static void push(struct world *world, struct event *event)
+{
+    struct decision *decision = &event->decision;
+    const enum side side = strcmp(decision->target, "crm") == 0 ? SIDE_CRM : SIDE_PARTNER_CENTER;
+    enum outcome_result result;
+    const struct entry *entry = carry_out(world, side, decision, &result);
+
+    if (chance(world) < 0.3) { /* the answer is lost, or the pusher died after the call: once more */
+        const bool settles =
+            decision->action == DECISION_CREATE && side == SIDE_PARTNER_CENTER && !world->without.settle;
+        struct event *again = at(world, world->now + delay(world, 0.5) + (settles ? SETTLE_SECONDS : 0), EVENT_PUSH);
+        again->decision = *decision;
+        *decision = (struct decision){0};
+        return;
+    }
+    struct event *told = at(world, arrival(world, &deal_of(world, decision->deal_key)->outcomes_until), EVENT_OUTCOME);
+    told->outcome = (struct outcome){
+        .decision_id = text_copy(decision->id),
+        .decision_number = decision->number,
+        .deal_key = text_copy(decision->deal_key),
+        .result = (int)result,
+        .target = text_copy(decision->target),
+        .record_id = text_copy(entry->id),
+        .is_certain = result == OUTCOME_APPLIED,
+        .is_created = decision->action == DECISION_CREATE,
+        .documents = documents_now(entry, side),
+        .finished_at = text_copy("2026-01-01T00:02:00Z"),
+    };
+}
+
+/* -- the world ----------------------------------------------------------------------------------------------------- */
+
+static void handle(struct world *world, struct event *event)
+{
+    switch (event->kind) {
+    case EVENT_CREATES:
+        seller_creates(world);
+        break;
+    case EVENT_FETCH:
+        fetch(world, event->side, event->id);
+        break;
+    case EVENT_POLL:
+        poll(world);
+        break;
+    case EVENT_RECORD:
+        take_record(world, &event->record);
+        break;
+    case EVENT_OUTCOME:
+        take_outcome(world, &event->outcome);
+        break;
+    case EVENT_PUSH:
+        push(world, event);
+        break;
+    }
+    event_free(event);
+}
+
+/* Whether every deal is one referral and one record that name each other, and nothing is left to happen. */
+static bool is_in_order(struct world *world)
+{
+    if (world->event_count > 0)
+        return false;
+    for (int side = 0; side < SIDE_COUNT; side++)
+        if (world->entry_count[side] != DEALS)
+            return false;
+    for (size_t i = 0; i < DEALS; i++) {
+        const struct entry *referral = &world->entries[SIDE_PARTNER_CENTER][i];
+        const struct entry *row = find(world, SIDE_CRM, json_text_of(referral->body, "externalReferenceId"));
+        if (row == NULL || !text_equal(json_text_of(row->body, "referral_id"), referral->id))
+            return false;
+    }
+    return true;
+}
+
+static bool live(struct rules *rules, unsigned seed, struct omission without)
+{
+    struct world *world = calloc(1, sizeof(*world));
+    assert_non_null(world);
+    world->rules = rules;
+    world->without = without;
+    world->chance = 0x9E3779B97F4A7C15ULL * (seed + 1);
+    for (int i = 0; i < DEALS; i++)
+        (void)at(world, chance(world) * 5, EVENT_CREATES);
+    for (int i = 1; i <= POLLS; i++)
+        (void)at(world, i * POLL_SECONDS, EVENT_POLL);
+    for (int step = 0; step < STEPS_MAX && world->event_count > 0; step++) {
+        struct event *event = take_next(world);
+        world->now = event->at;
+        handle(world, event);
+    }
+    const bool is_good = is_in_order(world);
+    while (world->event_count > 0)
+        event_free(take_next(world));
+    for (int side = 0; side < SIDE_COUNT; side++)
+        for (size_t i = 0; i < world->entry_count[side]; i++)
+            json_decref(world->entries[side][i].body);
+    for (size_t i = 0; i < world->deal_count; i++) {
+        deal_done(&world->deals[i].deal);
+        free(world->deals[i].key);
+    }
+    free(world);
+    return is_good;
+}
+
+static unsigned failures(unsigned worlds, struct omission without)
+{
+    struct scene scene;
+    unsigned count = 0;
+    scene_begin(&scene, RULES, REFERRAL);
+    for (unsigned seed = 0; seed < worlds; seed++) {
+        if (live(scene.rules, seed, without))
+            continue;
+        count++;
+        if (!without.lookup && !without.settle)
+            print_message("seed %u\n", seed);
+    }
+    scene_end(&scene);
+    return count;
+}
+
+/* However messages go astray, two deals end as two pairs that name each other, and all comes to rest. */
+static void test_every_deal_is_born_once(void **state)
+{
+    (void)state;
+    assert_int_equal(failures(WORLDS, (struct omission){0}), 0);
+}
+
+/* A referral that is not looked for before it is created once more, or too early, is there twice: the world sees it. */
+static void test_world_finds_what_is_left_out(void **state)
+{
+    (void)state;
+    assert_int_not_equal(failures(WORLDS_WITHOUT, (struct omission){.lookup = true}), 0);
+    assert_int_not_equal(failures(WORLDS_WITHOUT, (struct omission){.settle = true}), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_deal_is_born_once),
+        cmocka_unit_test(test_world_finds_what_is_left_out),
+    };
+    return cmocka_run_group_tests_name("birth_world", tests, NULL, NULL);
+}
