@@ -304,6 +304,9 @@ int main(int argc, char **argv)
          .needs_config = true},
         {.name = "backfill",
          .help = "Take up the deals that both systems hold already; run again, it goes on where it was ended.",
+         .details =
+             "Exit status: 0 when it is done, or was; 1 when it was ended or has failed, 78 for the configuration\n"
+             "or when there are more records than ingest.backfill.records_max.\n",
          .options = BACKFILL_OPTIONS,
          .option_count = BACKFILL_OPTION_COUNT,
          .needs_config = true},

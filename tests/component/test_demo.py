@@ -93,7 +93,7 @@ def test_second_demo_is_not_kept_beside_the_first(demo: Demo) -> None:
             assert second.left() == []
         # Leaving the block has stopped the first.
         demo.wait()
-    assert demo.left() == []
+    wait_until(lambda: demo.left() == [], DEADLINE, "nothing is left")
 
 
 def test_what_a_killed_holder_has_left_is_stopped(demo: Demo) -> None:
