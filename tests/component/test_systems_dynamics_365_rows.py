@@ -155,7 +155,10 @@ def test_catalogue_is_asked_once_for_many_deals(crm: System, dynamics_365: Dynam
     assert [each["result"] for each in answers] == ["done"] * 3
     assert requests(dynamics_365).count(f"GET {DETAILS}") == 1
     assert f"PATCH {DETAILS}" not in requests(dynamics_365)
-    assert {each["_msft_solutionid_value"] for each in rows(dynamics_365)} == {detail["msft_microsoftsolutiondetailid"]}
+    made = rows(dynamics_365)
+    assert {each["_msft_solutionid_value"] for each in made} == {detail["msft_microsoftsolutiondetailid"]}
+    assert {each["_msft_opportunityid_value"] for each in made} == {each["record_id"] for each in answers}
+    assert len(made) == 3
 
 
 def test_entry_of_the_catalogue_is_never_changed(crm: System, dynamics_365: Dynamics365) -> None:
