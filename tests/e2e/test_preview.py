@@ -157,7 +157,7 @@ def test_a_new_referral_is_created_as_previewed(deals: Deals, tmp_path: Path) ->
     done = deals.decisions(referral)
     assert said(done[0]) == said(shown[0])
     # The row's id is the CRM's to give.
-    [link], [shown_link] = ([each for each in some if each["purpose"] == "link"] for some in (done, shown))
+    [link], [shown_link] = ([each for each in some if each.get("purpose") == "link"] for some in (done, shown))
     assert list(link["write"]) == list(shown_link["write"]) == ["externalReferenceId"]
 
 
