@@ -102,6 +102,23 @@ static int fill_former(const struct deal *deal, const struct rules *rules, const
     return kept > 0 && decision->audit_former == NULL ? error_no_memory(err) : 0;
 }
 
+/* How the child rows of a new record are made; nothing where it has none. */
+static int fill_rows(const struct rules *rules, const json_t *write, struct decision *decision, struct error *err)
+{
+    const char *navigation;
+    json_t *how;
+
+    json_object_foreach (rules->rows, navigation, how) {
+        if (json_array_size(json_object_get(write, navigation)) == 0)
+            continue;
+        if (decision->rows == NULL)
+            decision->rows = json_object();
+        if (json_object_set_new(decision->rows, navigation, json_deep_copy(how)) < 0)
+            return error_no_memory(err);
+    }
+    return 0;
+}
+
 static int fill_target(const struct deal *deal, const struct rules *rules, const struct decide_plan *plan,
                        struct decision *decision, struct error *err)
 {
@@ -135,7 +152,7 @@ static int fill_target(const struct deal *deal, const struct rules *rules, const
         if (decision->lookups == NULL)
             return error_no_memory(err);
     }
-    return 0;
+    return is_crm && plan->action == DECISION_CREATE ? fill_rows(rules, plan->write, decision, err) : 0;
 }
 
 enum { REFUSAL_KEY_SIZE = 64 };

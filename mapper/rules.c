@@ -61,6 +61,7 @@ void rules_free(struct rules *rules)
         free(rules->columns[i].name);
     free(rules->columns);
     json_decref(rules->lookups);
+    json_decref(rules->rows);
     free(rules->version);
     free(rules->crm);
     free(rules->record_type);

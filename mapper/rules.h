@@ -97,6 +97,7 @@ struct rules {
     enum rules_sync_off sync_off;
     enum rules_crm_deleted crm_deleted;
     json_t *lookups; /* as in messages/decision.h */
+    json_t *rows;    /* the same */
     struct rule_field *fields;
     size_t field_count;
     /* Every path anything above reads, once each, sorted; of Partner Center's side also what identity and birth need ("id",

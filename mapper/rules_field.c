@@ -8,6 +8,7 @@
 #include "mapper/rules_language.h"
 #include "mapper/rules_lookup.h"
 #include "mapper/rules_path.h"
+#include "mapper/rules_rows.h"
 #include "mapper/transform.h"
 
 enum { NAME_BYTES_MAX = 64 };
@@ -365,7 +366,7 @@ static const char *reason_against_writing(const char *path, enum side side)
     const enum rules_path_shape shape = rules_path_shape(path);
 
     if (side == SIDE_CRM)
-        return shape == RULES_PATH_OBJECT || shape == RULES_PATH_LIST
+        return shape == RULES_PATH_OBJECT
                    ? "members of other records can only be read (say 'direction: to-partner-center', or write "
                      "lookup.attribute)"
                    : NULL;
@@ -384,7 +385,8 @@ static int check_targets(struct rules_loading *loading, const struct yaml_node *
     for (size_t i = 0; i < field->path_count[side]; i++) {
         const struct yaml_node *path = path_node(node, side, i);
         const char *reason;
-        if (side == SIDE_CRM && rules_lookup_check(loading, path, is_written) < 0)
+        if (side == SIDE_CRM && (rules_lookup_check(loading, path, is_written) < 0 ||
+                                 (is_written && rules_rows_check(loading, path, field) < 0)))
             status = -1;
         if (!is_written)
             continue;

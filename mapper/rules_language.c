@@ -29,6 +29,7 @@ const struct rules_section RULES_SECTIONS[RULES_SECTION_COUNT] = {
               {"removal", "mapping", "What becomes of a deal whose record leaves."},
               {"fields", "list", "What is kept the same. Needed."},
               {"lookups", "mapping", "The records that columns of the CRM point to, by column."},
+              {"rows", "mapping", "Child rows that are made with a new CRM record, by navigation property."},
               {"tables", "mapping", "The value tables, by name."}}},
     [RULES_IDENTITY] =
         {.title = "`identity`",
@@ -135,9 +136,31 @@ const struct rules_section RULES_SECTIONS[RULES_SECTION_COUNT] = {
          .example = "lookups:\n"
                     "  customerid_account: {entity: account, match: [name, address1_postalcode], create: true}\n",
          .keys = {{"entity", "table", "The table that is pointed to. Needed."},
+                  {"entity_set", "name",
+                   "The table's name in addresses; of a table with a publisher's prefix the logical name and s, unless "
+                   "said otherwise."},
                   {"match", "list of attributes", "By which the record is found; fields write them all. Needed."},
                   {"create", "true, false",
                    "Whether one that is not found is created; false, unless said otherwise."}}},
+    [RULES_ROWS] =
+        {.title = "`rows`",
+         .what = "rows",
+         .help =
+             "A field that writes a list of the CRM (`solutions[]{price,productid.number}`) makes rows of a table of "
+             "its own, which point to the new record. They are made with it and never afterwards, so such a field "
+             "stands on `create` alone: from then on the list is the seller's. A row that is there already is left as it "
+             "is. A row the CRM refuses is set aside and told; the record and the other rows are made.",
+         .example = "rows:\n"
+                    "  solutions:\n"
+                    "    entity: my_solution\n"
+                    "    parent: my_opportunityid\n"
+                    "    lookups:\n"
+                    "      productid: {entity: my_product, match: [number], create: true}\n",
+         .keys = {{"entity", "table", "The table of the rows. Needed."},
+                  {"entity_set", "name", "As in a lookup."},
+                  {"parent", "column", "The navigation property of a row that points to the record. Needed."},
+                  {"lookups", "mapping",
+                   "As `lookups`, of columns of the rows; the members of the path name what a lookup is found by."}}},
     [RULES_TABLE] =
         {.title = "`tables`",
          .what = "a table",
@@ -174,7 +197,8 @@ const struct rules_path_form RULES_PATH_FORMS[] = {
     {"details.requirements.solutions[]{id,price}", "partner_center",
      "A list of such objects, replaced as a whole. Its order never matters."},
     {"solutions[]{price,productid.name}", "crm",
-     "The rows of a collection-valued navigation property, also with attributes of a row's lookup. Only read."},
+     "The rows of a collection-valued navigation property, also with attributes of a row's lookup. Written by `rows`, "
+     "when a record is created."},
 };
 const size_t RULES_PATH_FORM_COUNT = sizeof(RULES_PATH_FORMS) / sizeof(RULES_PATH_FORMS[0]);
 

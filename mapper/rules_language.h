@@ -34,6 +34,7 @@ enum rules_section_id {
     RULES_REMOVAL,
     RULES_FIELD,
     RULES_LOOKUP,
+    RULES_ROWS,
     RULES_TABLE,
     RULES_TABLE_ROW,
     RULES_SECTION_COUNT

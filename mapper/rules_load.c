@@ -13,6 +13,7 @@
 #include "mapper/rules_loading.h"
 #include "mapper/rules_lookup.h"
 #include "mapper/rules_path.h"
+#include "mapper/rules_rows.h"
 #include "mapper/rules_section.h"
 
 enum {
@@ -260,6 +261,8 @@ static int load(struct rules_loading *loading, const struct source *source)
         status = -1;
     if (rules_lookups_load(loading) < 0)
         status = -1;
+    if (rules_rows_load(loading) < 0)
+        status = -1;
     if (read_tables(loading) < 0)
         status = -1;
     if (rules_fields_load(loading) < 0)
@@ -267,6 +270,7 @@ static int load(struct rules_loading *loading, const struct source *source)
     if (status < 0)
         return -1;
     warn_of_unused_tables(loading);
+    rules_rows_warn_of_unused(loading);
     if (rules_lookups_check(loading) < 0 || collect_paths(loading, SIDE_PARTNER_CENTER) < 0 ||
         collect_paths(loading, SIDE_CRM) < 0 || rules_columns_load(loading) < 0)
         return -1;

@@ -1,6 +1,7 @@
 /* What the parts of the rules' loader share while one file is read.
  *
- * Internal to rules_load.c, which owns it, and to rules_condition.c, rules_lookup.c and rules_field.c. The YAML outlives
+ * Internal to rules_load.c, which owns it, and to rules_condition.c, rules_lookup.c, rules_rows.c and
+ * rules_field.c. The YAML outlives
  * it. Pure. */
 #ifndef TANDEM_MAPPER_RULES_LOADING_H
 #define TANDEM_MAPPER_RULES_LOADING_H

@@ -28,12 +28,32 @@ static int read_match(const struct rules_loading *loading, const struct yaml_nod
     return 0;
 }
 
-static int read_lookup(const struct rules_loading *loading, const struct yaml_node *key, const struct yaml_node *node)
+int rules_table_read(const struct rules_loading *loading, const struct yaml_node *key, const struct yaml_node *node,
+                     const char *what, json_t *described)
 {
     const struct yaml_node *entity = yaml_get(node, "entity");
+    const struct yaml_node *set = yaml_get(node, "entity_set");
+    int status = 0;
+
+    if (entity == NULL)
+        status = diagnostics_error(loading->diagnostics, key->position, "%s needs 'entity'", what);
+    else if (rules_path_check_plain(loading->diagnostics, entity, SIDE_CRM) < 0)
+        status = -1;
+    else if (json_object_set_new(described, "entity", json_string(entity->text)) < 0)
+        return rules_no_memory(loading);
+    if (set == NULL)
+        return status;
+    if (rules_path_check_name(loading->diagnostics, set, "the entity_set") < 0)
+        return -1;
+    return json_object_set_new(described, "entity_set", json_string(set->text)) < 0 ? rules_no_memory(loading) : status;
+}
+
+int rules_lookup_read(const struct rules_loading *loading, const struct yaml_node *key, const struct yaml_node *node,
+                      json_t *lookups)
+{
     const struct yaml_node *create = yaml_get(node, "create");
     json_auto_t *match = json_array();
-    json_t *lookup;
+    json_auto_t *lookup = json_object();
     bool may_create = false;
     int status = 0;
 
@@ -43,18 +63,17 @@ static int read_lookup(const struct rules_loading *loading, const struct yaml_no
         return diagnostics_error(loading->diagnostics, key->position, "a lookup is a column of the record itself");
     if (rules_language_check(loading->diagnostics, node, RULES_LOOKUP) < 0)
         return -1;
-    if (entity == NULL)
-        status = diagnostics_error(loading->diagnostics, key->position, "the lookup needs 'entity'");
-    else if (rules_path_check_plain(loading->diagnostics, entity, SIDE_CRM) < 0)
+    if (rules_table_read(loading, key, node, "the lookup", lookup) < 0)
         status = -1;
     if (create != NULL && !yaml_get_boolean(create, &may_create))
         status = diagnostics_error(loading->diagnostics, create->position, "'create' must be true or false");
-    if (match == NULL)
+    if (match == NULL || lookup == NULL)
         return rules_no_memory(loading);
     if (read_match(loading, node, key->position, match) < 0 || status < 0)
         return -1;
-    lookup = json_pack("{s:s, s:O, s:b}", "entity", entity->text, "match", match, "create", may_create);
-    if (json_object_set_new(loading->rules->lookups, key->text, lookup) < 0)
+    if (json_object_set(lookup, "match", match) < 0 ||
+        json_object_set_new(lookup, "create", json_boolean(may_create)) < 0 ||
+        json_object_set(lookups, key->text, lookup) < 0)
         return rules_no_memory(loading);
     return 0;
 }
@@ -72,17 +91,33 @@ int rules_lookups_load(const struct rules_loading *loading)
     if (node->kind != YAML_MAPPING)
         return diagnostics_error(loading->diagnostics, node->position, "lookups are a mapping of columns");
     for (size_t i = 0; i < node->count; i++) {
-        if (read_lookup(loading, node->keys[i], node->items[i]) < 0)
+        if (rules_lookup_read(loading, node->keys[i], node->items[i], loading->rules->lookups) < 0)
             status = -1;
     }
     return status;
+}
+
+int rules_lookup_check_attribute(const struct rules_loading *loading, struct position position, const json_t *lookup,
+                                 const char *attribute)
+{
+    json_auto_t *name = NULL;
+
+    if (lookup == NULL || json_flag_of(lookup, "create", false))
+        return 0; /* without a lookup: it is described wrongly, which was reported */
+    name = json_string(attribute);
+    if (name == NULL)
+        return rules_no_memory(loading);
+    if (value_is_among(json_object_get(lookup, "match"), name))
+        return 0;
+    return diagnostics_error(loading->diagnostics, position,
+                             "'%s' would never be written: it is not in the lookup's 'match', and 'create' is not true",
+                             attribute);
 }
 
 int rules_lookup_check(const struct rules_loading *loading, const struct yaml_node *node, bool is_written)
 {
     const char *dot = strchr(node->text, '.');
     const json_t *lookup;
-    json_auto_t *attribute = NULL;
     char name[RULES_PATH_BYTES_MAX + 1];
 
     if (!is_written || dot == NULL || rules_path_shape(node->text) != RULES_PATH_PLAIN)
@@ -91,16 +126,7 @@ int rules_lookup_check(const struct rules_loading *loading, const struct yaml_no
     if (yaml_get(yaml_get(loading->root, "lookups"), name) == NULL)
         return diagnostics_error(loading->diagnostics, node->position, "the lookup '%s' is not under 'lookups'", name);
     lookup = json_object_get(loading->rules->lookups, name);
-    if (lookup == NULL || json_flag_of(lookup, "create", false))
-        return 0; /* without a lookup: it is described wrongly, which was reported */
-    attribute = json_string(dot + 1);
-    if (attribute == NULL)
-        return rules_no_memory(loading);
-    if (value_is_among(json_object_get(lookup, "match"), attribute))
-        return 0;
-    return diagnostics_error(loading->diagnostics, node->position,
-                             "'%s' would never be written: it is not in the lookup's 'match', and 'create' is not true",
-                             dot + 1);
+    return rules_lookup_check_attribute(loading, node->position, lookup, dot + 1);
 }
 
 int rules_lookups_check(const struct rules_loading *loading)

@@ -146,13 +146,35 @@ char *rules_path_target(const char *path)
     return text_copy_n(path, rules_path_base_length(path));
 }
 
+/* Child rows are written with names like "productid.number", and show objects. */
+static int nest_members(json_t *rows)
+{
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        json_t *row = json_array_get(rows, i), *value;
+        const char *name;
+        void *next;
+        json_object_foreach_safe (row, next, name, value) {
+            if (strchr(name, '.') == NULL)
+                continue;
+            if (json_set_at(row, name, json_incref(value)) < 0)
+                return -1;
+            (void)json_object_del(row, name);
+        }
+    }
+    return 0;
+}
+
 int rules_path_put(const char *path, json_t *body, json_t *value)
 {
     char *name;
     int status;
 
-    if (rules_path_shape(path) != RULES_PATH_CHOICE_LABEL)
-        return json_set_at(body, path, value);
+    if (rules_path_shape(path) != RULES_PATH_CHOICE_LABEL) {
+        if (nest_members(value) == 0)
+            return json_set_at(body, path, value);
+        json_decref(value);
+        return -1;
+    }
     name = text_format("%.*s" FORMATTED_VALUE, (int)rules_path_base_length(path), path);
     if (name == NULL) {
         json_decref(value);

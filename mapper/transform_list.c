@@ -142,7 +142,8 @@ static const char *find_missing(const struct transform *transform, const json_t 
     return NULL;
 }
 
-/* Towards the CRM, objects with other constants are about something else. */
+/* Towards the CRM, objects with other constants are about something else, as are those that lack what is needed: nobody
+ * here could add it. */
 static bool has_constants(const struct transform *transform, const json_t *item)
 {
     json_t *constants = json_object_get(transform->arguments, "with");
@@ -166,7 +167,7 @@ static int add_constants(const struct transform *transform, json_t *made)
 /* 1: it goes into the list; 0: it does not; -1: out of memory. */
 static int make_item(const struct transform *transform, const json_t *item, json_t **ret_made)
 {
-    if (!transform->is_inverse && !has_constants(transform, item))
+    if (!transform->is_inverse && (!has_constants(transform, item) || find_missing(transform, item) != NULL))
         return 0;
     *ret_made = rename_members(transform, item);
     return *ret_made == NULL ? -1 : json_object_size(*ret_made) > 0;

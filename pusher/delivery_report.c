@@ -50,6 +50,12 @@ static struct outcome outcome_of(const struct delivery *delivery)
     };
 }
 
+/* What was refused, or left out of what was applied. */
+static bool is_for_a_person(int result, bool has_error)
+{
+    return result == OUTCOME_REFUSED || (result == OUTCOME_APPLIED && has_error);
+}
+
 static void count(const struct delivery *delivery)
 {
     const struct execution *execution = &delivery->execution;
@@ -84,7 +90,7 @@ int delivery_report_recall(struct delivery *delivery, const char *message, struc
         return -1;
     free(delivery->outcome);
     delivery->outcome = text_copy(message);
-    delivery->is_refused = outcome.result == OUTCOME_REFUSED;
+    delivery->is_refused = is_for_a_person(outcome.result, outcome.error_code != NULL);
     delivery->attempts = (unsigned)outcome.attempts;
     (void)snprintf(delivery->finished_at, sizeof(delivery->finished_at), "%s", outcome.finished_at);
     (void)error_set(&delivery->refusal, ERROR_POISON, "", "%s",
@@ -149,7 +155,8 @@ static void record(struct delivery *delivery)
         if (delivery->finished_at[0] == '\0')
             delivery_set_now(delivery->finished_at);
         delivery->attempts = delivery->execution.attempts;
-        delivery->is_refused = delivery->execution.result == OUTCOME_REFUSED;
+        delivery->is_refused =
+            is_for_a_person(delivery->execution.result, delivery->execution.error.class != ERROR_NONE);
         delivery->refusal = delivery->execution.error;
         outcome = outcome_of(delivery);
         delivery->outcome = outcome_write(&outcome, &length);

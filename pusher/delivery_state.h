@@ -45,8 +45,8 @@ struct delivery {
     struct execution execution;
     char started_at[TIMESTAMP_TEXT_SIZE];
     char finished_at[TIMESTAMP_TEXT_SIZE];
-    char *outcome; /* as it is published */
-    bool is_refused;
+    char *outcome;   /* as it is published */
+    bool is_refused; /* in whole or in part: a person has to know */
     struct error refusal;
     unsigned attempts;
     bool is_unrecorded; /* the audit cannot hold it */

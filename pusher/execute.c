@@ -95,7 +95,9 @@ static enum execute_next take_write(struct execution *execution, const struct sy
     switch (result) {
     case SYSTEM_DONE:
         execution->is_created = answer->is_created;
-        return finish(execution, OUTCOME_APPLIED, answer->is_certain);
+        (void)finish(execution, OUTCOME_APPLIED, answer->is_certain);
+        execution->error = answer->error; /* what was left out */
+        return EXECUTE_FINISHED;
     case SYSTEM_CONFLICT:
         return call(execution, looking(execution));
     case SYSTEM_GONE:
@@ -115,6 +117,13 @@ static enum execute_next take_write(struct execution *execution, const struct sy
         break;
     }
     return pause(execution, repeating(execution), EXECUTE_PAUSE_TARGET);
+}
+
+/* It was begun by an attempt of ours, and waits for the rest. */
+static bool is_to_be_finished(struct execution *execution, const struct system_answer *answer)
+{
+    return execution->is_in_doubt && answer->is_unfinished && !execution->was_refused &&
+           (!execution->was_conflict || ++execution->rounds < EXECUTE_ROUNDS_MAX);
 }
 
 static enum execute_next judge(struct execution *execution, bool shows, bool is_certain)
@@ -157,6 +166,8 @@ static enum execute_next take_reading(struct execution *execution, const struct 
     }
     switch (result) {
     case SYSTEM_DONE:
+        if (is_to_be_finished(execution, answer))
+            return call(execution, EXECUTE_WRITE);
         if (execution->is_in_doubt && shows)
             execution->status = answer->status;
         return judge(execution, shows, is_certain);

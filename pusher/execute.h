@@ -6,7 +6,8 @@
  *              |  refused --> READ --> REFUSED          gone --> GONE
  *              \- retry, blocked, unknown (a doubt from now on) --> pause --> WRITE again
  *   create   the same, but it looks for the record by its key instead of reading it, and after a doubt looks before it
- *            writes again: FIND --none--> WRITE, FIND --shows it--> APPLIED, FIND --another's--> CONFLICT
+ *            writes again: FIND --none--> WRITE, FIND --shows it--> APPLIED, FIND --another's--> CONFLICT,
+ *            FIND --begun and not finished--> WRITE
  *            Where a system's lists lag, it settles before it looks, and believes "none" only when it has been told so
  *            several times: settle --> FIND --none--> settle --> FIND --none--> … --> WRITE
  *
@@ -28,8 +29,9 @@
 #include "common/systems/system.h"
 
 enum {
-    EXECUTE_ROUNDS_MAX = 5, /* a create that is told "exists", of a record that is then not found */
-    EXECUTE_LOOKS = 3       /* that have to find nothing before a create in doubt is repeated, where lists lag */
+    EXECUTE_ROUNDS_MAX =
+        5,            /* a create that is told "exists", of a record that is then not found, or found unfinished */
+    EXECUTE_LOOKS = 3 /* that have to find nothing before a create in doubt is repeated, where lists lag */
 };
 
 enum execute_call { EXECUTE_WRITE, EXECUTE_READ, EXECUTE_FIND, EXECUTE_NOTHING };

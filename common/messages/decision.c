@@ -30,6 +30,7 @@ const struct member DECISION_MEMBERS[] = {
     MEMBER(fields, MEMBER_ARRAY, false, NULL),
     MEMBER(write, MEMBER_OBJECT, false, NULL),
     MEMBER(lookups, MEMBER_OBJECT, false, NULL),
+    MEMBER(rows, MEMBER_OBJECT, false, NULL),
     MEMBER(conflicts, MEMBER_ARRAY, false, NULL),
     MEMBER(near_misses, MEMBER_ARRAY, false, NULL),
     MEMBER(is_notable, MEMBER_BOOLEAN, false, NULL),

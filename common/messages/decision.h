@@ -4,8 +4,11 @@
  * `fields`    [{"name", "old", "new", "from"}]: what changes, in the words of the rules; `from` is the source's value
  * `write`     {"estimatedvalue": 10.5, "transactioncurrencyid.isocurrencycode": "EUR", …}: members of the target. For a
  *             CRM a dot means an attribute of the record a lookup points to (see `lookups`); for Partner Center the path
- *             into the referral ("details.dealValue").
+ *             into the referral ("details.dealValue"). A list under a CRM's name: child rows made with a new record, each
+ *             {"msft_price": 10, "msft_solutionid.msft_solutionidentifier": "…"} (see `rows`).
  * `lookups`   {"customerid_account": {"entity": "account", "match": ["name", "address1_postalcode"], "create": true}}
+ * `rows`      {"msft_opportunity_msft_microsoftsolution": {"entity": "msft_microsoftsolution", "parent":
+ *             "msft_opportunityid", "lookups": {"msft_solutionid": as above}}}: how child rows of the write are made
  * `conflicts` [{"name", "partner_center", "crm", "policy", "winner"}]: how both-sided changes were settled
  * `near_misses` [{"name", "written", "found", "decision"}]: values found soon after our own write of another one
  * `causes`    as in record.h, of every record folded into this decision */
@@ -40,6 +43,7 @@ struct decision {
     json_t *fields;
     json_t *write;
     json_t *lookups;
+    json_t *rows; /* NULL: none */
     json_t *conflicts;
     json_t *near_misses; /* NULL: none */
     bool is_notable;     /* none: belongs into the audit whatever its settings say */

@@ -74,6 +74,43 @@ static const char *attribute_of(const char *column, const char *navigation)
     return path.rest;
 }
 
+/* -- parts of a write ---------------------------------------------------------------------------------------------- */
+
+int dynamics_lookup_add(const json_t *described, json_t *lookups, const char *column, const char *dot,
+                        const json_t *value, struct error *err)
+{
+    char *navigation = text_copy_n(column, (size_t)(dot - column));
+    const json_t *how = navigation == NULL ? NULL : json_object_get(described, navigation);
+    struct dynamics_table table;
+    json_t *lookup;
+    int status = -1;
+
+    if (navigation == NULL) {
+        (void)error_no_memory(err);
+        goto out;
+    }
+    if (!dynamics_table_of(how, &table) || json_array_size(json_object_get(how, "match")) == 0) {
+        (void)error_set(err, ERROR_POISON, "dynamics_365.write", "the rules say of no lookup '%s' what it points to",
+                        navigation);
+        goto out;
+    }
+    lookup = json_object_get(lookups, navigation);
+    if (lookup == NULL) {
+        lookup = json_deep_copy(how);
+        if (lookup == NULL || json_object_set_new(lookup, "values", json_object()) < 0 ||
+            json_object_set_new(lookups, navigation, lookup) < 0) {
+            (void)error_no_memory(err);
+            goto out;
+        }
+    }
+    status = json_object_set_new(json_object_get(lookup, "values"), dot + 1, json_deep_copy(value));
+    if (status < 0)
+        (void)error_no_memory(err);
+out:
+    free(navigation);
+    return status;
+}
+
 /* -- search -------------------------------------------------------------------------------------------------------- */
 
 /* "name eq 'Adatum'", "creditlimit eq 1000", "address1_postalcode eq null" */
@@ -118,18 +155,21 @@ static int append_filter(struct text *filter, const json_t *lookup, struct error
 int dynamics_lookup_search(const json_t *lookup, const char *navigation, const struct config_list *columns,
                            char **ret_path, struct error *err)
 {
-    const char *entity = json_text_of(lookup, "entity");
+    struct dynamics_table table;
     struct text filter, path;
     char *encoded = NULL;
     int status = -1;
 
     text_init(&filter, SEARCH_BYTES_MAX);
     text_init(&path, SEARCH_BYTES_MAX);
+    if (!dynamics_table_of(lookup, &table)) {
+        (void)error_set(err, ERROR_POISON, "dynamics_365.write", "a lookup of a table that has no name");
+        goto out;
+    }
     if (append_filter(&filter, lookup, err) < 0)
         goto out;
     encoded = http_encode(text_string(&filter));
-    if (encoded == NULL ||
-        text_appendf(&path, "%s?$select=%s", dynamics_entity_set(entity), dynamics_primary_key(entity)) < 0) {
+    if (encoded == NULL || text_appendf(&path, "%s?$select=%s", table.set, table.key) < 0) {
         (void)error_no_memory(err);
         goto out;
     }
@@ -176,8 +216,9 @@ int dynamics_lookup_id(const json_t *lookup, char out[static UUID_TEXT_SIZE])
 
 int dynamics_memory_init(struct dynamics_memory *memory)
 {
-    *memory = (struct dynamics_memory){.attributes = json_object(), .currencies = json_object()};
-    if (memory->attributes != NULL && memory->currencies != NULL)
+    *memory =
+        (struct dynamics_memory){.attributes = json_object(), .currencies = json_object(), .found = json_object()};
+    if (memory->attributes != NULL && memory->currencies != NULL && memory->found != NULL)
         return 0;
     dynamics_memory_done(memory);
     return -1;
@@ -187,6 +228,7 @@ void dynamics_memory_done(struct dynamics_memory *memory)
 {
     json_decref(memory->attributes);
     json_decref(memory->currencies);
+    json_decref(memory->found);
     *memory = (struct dynamics_memory){0};
 }
 
@@ -194,6 +236,7 @@ void dynamics_memory_forget(struct dynamics_memory *memory)
 {
     (void)json_object_clear(memory->attributes);
     (void)json_object_clear(memory->currencies);
+    (void)json_object_clear(memory->found);
 }
 
 void dynamics_memory_keep(struct dynamics_memory *memory, const struct config_list *columns, const char *navigation,
@@ -334,4 +377,34 @@ void dynamics_memory_keep_currency(struct dynamics_memory *memory, const json_t 
 
     if (code != NULL)
         (void)json_object_set_new(memory->currencies, code, json_string(id));
+}
+
+/* "account/5b1d…": one key for all lookups that look for the same. */
+static char *key_of(const json_t *lookup)
+{
+    char identity[UUID_TEXT_SIZE];
+
+    return dynamics_lookup_id(lookup, identity) < 0 ? NULL
+                                                    : text_format("%s/%s", json_text_of(lookup, "entity"), identity);
+}
+
+const char *dynamics_memory_found(const struct dynamics_memory *memory, const json_t *lookup, int64_t now_ms)
+{
+    char *key = key_of(lookup);
+    const json_t *known = key == NULL ? NULL : json_object_get(memory->found, key);
+
+    free(key);
+    return json_integer_of(known, "until", 0) > now_ms ? json_text_of(known, "id") : NULL;
+}
+
+void dynamics_memory_keep_found(struct dynamics_memory *memory, const json_t *lookup, const char *id, int64_t now_ms)
+{
+    char *key = key_of(lookup);
+
+    if (json_object_size(memory->found) >= ATTRIBUTES_MAX)
+        (void)json_object_clear(memory->found);
+    if (key != NULL)
+        (void)json_object_set_new(memory->found, key,
+                                  json_pack("{s:s, s:I}", "id", id, "until", (json_int_t)now_ms + ATTRIBUTES_LIFE_MS));
+    free(key);
 }

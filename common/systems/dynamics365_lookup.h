@@ -22,6 +22,11 @@ char *dynamics_lookup_column(const char *navigation, size_t length);
 /* OData string literal without the quotes: inner quotes doubled. free(); NULL when out of memory. */
 char *dynamics_literal(const char *text);
 
+/* Adds to `lookups` what a dotted column writes, whose first dot is at `dot`; `described`: the rules' lookups, by navigation
+ * property. ERROR_POISON "dynamics_365.write" where they do not say what it points to. */
+int dynamics_lookup_add(const json_t *described, json_t *lookups, const char *column, const char *dot,
+                        const json_t *value, struct error *err) TANDEM_MUST_CHECK;
+
 /* Path and query that find at most two records matching the lookup, with the attributes the columns name. *ret_path:
  * free(). ERROR_POISON "lookup.value" for a value nothing can be found by (an object, a text beyond 1,000 bytes). */
 int dynamics_lookup_search(const json_t *lookup, const char *navigation, const struct config_list *columns,
@@ -34,6 +39,7 @@ int dynamics_lookup_id(const json_t *lookup, char out[static UUID_TEXT_SIZE]) TA
 struct dynamics_memory {
     json_t *attributes; /* {"navigation/id": {"values", "until"}} */
     json_t *currencies; /* {"EUR": id}; for good */
+    json_t *found;      /* {"table/identity": {"id", "until"}}: what lookups of child rows have found */
 };
 
 int dynamics_memory_init(struct dynamics_memory *memory) TANDEM_MUST_CHECK;
@@ -51,6 +57,9 @@ int dynamics_memory_expand(const struct dynamics_memory *memory, const struct co
 /* The currency a lookup wants; borrowed, NULL when it is no currency or not known. */
 const char *dynamics_memory_currency(const struct dynamics_memory *memory, const json_t *lookup);
 void dynamics_memory_keep_currency(struct dynamics_memory *memory, const json_t *lookup, const char *id);
+/* What a lookup has found or made, for five minutes; borrowed, NULL when it is not known. */
+const char *dynamics_memory_found(const struct dynamics_memory *memory, const json_t *lookup, int64_t now_ms);
+void dynamics_memory_keep_found(struct dynamics_memory *memory, const json_t *lookup, const char *id, int64_t now_ms);
 /* A lookup led nowhere: what is remembered may be wrong. */
 void dynamics_memory_forget(struct dynamics_memory *memory);
 

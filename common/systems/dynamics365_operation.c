@@ -37,6 +37,8 @@ void dynamics_operation_free(struct dynamics_operation *operation)
     json_decref(operation->binds);
     json_decref(operation->record);
     json_decref(operation->completed);
+    json_decref(operation->row.lookups);
+    json_decref(operation->row.binds);
     free(operation);
 }
 
@@ -51,12 +53,24 @@ void dynamics_operation_answer(struct dynamics_operation *operation, struct syst
     dynamics_operation_free(operation);
 }
 
+/* The end, unless it is a refusal that need not be one. */
+static void end(struct dynamics_operation *operation, struct system_answer *failed)
+{
+    int (*const on_refused)(struct dynamics_operation *, const struct error *, struct error *) = operation->on_refused;
+    struct error err = ERROR_INIT;
+
+    if (failed->result != SYSTEM_REFUSED || on_refused == NULL)
+        dynamics_operation_answer(operation, failed);
+    else if (on_refused(operation, &failed->error, &err) < 0)
+        dynamics_operation_fail_locally(operation, SYSTEM_UNKNOWN, &err);
+}
+
 void dynamics_operation_fail_locally(struct dynamics_operation *operation, enum system_result result,
                                      const struct error *err)
 {
     struct system_answer failed = {.result = result, .retry_after_ms = -1, .error = *err};
 
-    dynamics_operation_answer(operation, &failed);
+    end(operation, &failed);
 }
 
 static struct dynamics_meaning judge(struct dynamics_operation *operation, const struct http_response *response,
@@ -101,7 +115,7 @@ void dynamics_operation_fail(struct dynamics_operation *operation, const struct 
         failed.result = SYSTEM_UNKNOWN;
         failed.error.class = answer_error_class(SYSTEM_UNKNOWN);
     }
-    dynamics_operation_answer(operation, &failed);
+    end(operation, &failed);
 }
 
 bool dynamics_is_success(const struct http_response *response)
@@ -160,7 +174,9 @@ void dynamics_operation_go_on(struct dynamics_operation *operation,
 
     if (next(operation, &err) == 0)
         return;
-    if (operation->was_written)
+    if (err.class == ERROR_POISON && operation->on_refused != NULL)
+        dynamics_operation_fail_locally(operation, SYSTEM_REFUSED, &err);
+    else if (operation->was_written)
         dynamics_operation_fail_locally(operation, SYSTEM_UNKNOWN, &err);
     else
         dynamics_operation_fail_locally(operation, err.class == ERROR_POISON ? SYSTEM_REFUSED : SYSTEM_RETRY, &err);

@@ -33,9 +33,31 @@ struct dynamics_365 {
 };
 
 /*   read, find:  WHOAMI? -> READ -> COLLECTION*
- *   create:      WHOAMI? -> LABELS* -> LOOKUP* (-> MAKE_LOOKUP) -> CREATE -> CLOSE? -> READ?
+ *   create:      WHOAMI? -> LABELS* -> LOOKUP* (-> MAKE_LOOKUP) -> CREATE -> ROWS? -> CLOSE? -> READ?
+ *   create that exists, with rows:                               -> CREATE -> BEGUN -> ROWS -> CLOSE? -> READ
+ *   ROWS:        (LOOKUP* (-> MAKE_LOOKUP) -> ROW)* -> MARK?
  *   update:      WHOAMI? -> LABELS* -> LOOKUP* (-> MAKE_LOOKUP) -> REOPEN? -> UPDATE -> CLOSE? -> READ?
  */
+struct dynamics_operation;
+
+/* The lookups that are being bound, and what comes when all are. */
+struct dynamics_binding {
+    json_t *lookups;    /* those left; borrowed */
+    json_t *binds;      /* gets what they are bound to; borrowed */
+    bool does_remember; /* what was found a short while ago is taken without asking */
+    int (*next)(struct dynamics_operation *operation, struct error *err);
+};
+
+/* Where the making of child rows stands. */
+struct dynamics_row_progress {
+    size_t place;     /* of the row under way */
+    json_t *lookups;  /* of that row: those left; NULL: not begun */
+    json_t *binds;    /* the same: bound */
+    bool is_repeated; /* what its lookups point to was missing, and they are looked for anew */
+    size_t refused;   /* rows that were */
+    struct error why; /* the first of them */
+};
+
 struct dynamics_operation {
     struct dynamics_365 *dynamics;
     system_callback on_done;
@@ -44,7 +66,12 @@ struct dynamics_operation {
     char *record_id;           /* NULL until known */
     struct system_write write; /* decision NULL: only reading */
     struct dynamics_parts parts;
-    json_t *binds;     /* columns that bind lookups */
+    json_t *binds; /* columns that bind lookups */
+    struct dynamics_binding binding;
+    struct dynamics_row_progress row;
+    /* Takes what would end the operation as REFUSED, where that need not be its end; NULL: it is. */
+    int (*on_refused)(struct dynamics_operation *operation, const struct error *why, struct error *err);
+    int (*after_rows)(struct dynamics_operation *operation, struct error *err);
     char *etag;        /* of the record just reopened; NULL: the decision's holds */
     char *navigation;  /* the lookup being resolved */
     json_t *record;    /* as read, while its child rows are completed */

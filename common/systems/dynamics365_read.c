@@ -51,8 +51,11 @@ void dynamics_read_answer(struct dynamics_operation *operation, json_t *record, 
                                  .record_id = id,
                                  .deal_key = deal_key,
                                  .is_certain = is_from_write || json_flag_of(document, "modified_by_us", false),
+                                 .is_unfinished =
+                                     operation->is_find && dynamics_was_begun(record, operation->write.decision),
                                  .status = 200,
-                                 .retry_after_ms = -1};
+                                 .retry_after_ms = -1,
+                                 .error = operation->row.why};
     dynamics_operation_answer(operation, &done);
     free(deal_key);
 }

@@ -7,6 +7,7 @@
 #include "common/http/client.h"
 #include "common/messages/record.h"
 #include "common/systems/answer.h"
+#include "common/systems/dynamics365_child.h"
 #include "common/systems/dynamics365_choices.h"
 #include "common/systems/dynamics365_column_path.h"
 #include "common/systems/dynamics365_lookup.h"
@@ -147,41 +148,6 @@ bool dynamics_id_of(const char *address, char out[static UUID_TEXT_SIZE])
 
 /* -- writing ------------------------------------------------------------------------------------------------------- */
 
-static int add_lookup(const struct decision *decision, struct dynamics_parts *parts, const char *column,
-                      const char *dot, const json_t *value, struct error *err)
-{
-    char *navigation = text_copy_n(column, (size_t)(dot - column));
-    const json_t *how = navigation == NULL ? NULL : json_object_get(decision->lookups, navigation);
-    json_t *lookup;
-    int status = -1;
-
-    if (navigation == NULL) {
-        (void)error_no_memory(err);
-        goto out;
-    }
-    if (dynamics_entity_set(json_text_of(how, "entity")) == NULL ||
-        json_array_size(json_object_get(how, "match")) == 0) {
-        (void)error_set(err, ERROR_POISON, "dynamics_365.write", "the rules say of no lookup '%s' what it points to",
-                        navigation);
-        goto out;
-    }
-    lookup = json_object_get(parts->lookups, navigation);
-    if (lookup == NULL) {
-        lookup = json_deep_copy(how);
-        if (lookup == NULL || json_object_set_new(lookup, "values", json_object()) < 0 ||
-            json_object_set_new(parts->lookups, navigation, lookup) < 0) {
-            (void)error_no_memory(err);
-            goto out;
-        }
-    }
-    status = json_object_set_new(json_object_get(lookup, "values"), dot + 1, json_deep_copy(value));
-    if (status < 0)
-        (void)error_no_memory(err);
-out:
-    free(navigation);
-    return status;
-}
-
 /* A label is looked up before the record is written; no label is no value. */
 static int add_label(struct dynamics_parts *parts, const char *column, const json_t *value, struct error *err)
 {
@@ -197,6 +163,11 @@ static int add_label(struct dynamics_parts *parts, const char *column, const jso
         status = 0;
     free(name);
     return status;
+}
+
+static bool is_state(const char *column)
+{
+    return strcmp(column, "statecode") == 0 || strcmp(column, "statuscode") == 0;
 }
 
 static int take_state(const struct decision *decision, struct dynamics_parts *parts, struct error *err)
@@ -221,11 +192,12 @@ static int take_state(const struct decision *decision, struct dynamics_parts *pa
 
 int dynamics_parts_of(const struct decision *decision, struct dynamics_parts *ret_parts, struct error *err)
 {
-    struct dynamics_parts parts = {.columns = json_object(), .labels = json_object(), .lookups = json_object()};
+    struct dynamics_parts parts = {
+        .columns = json_object(), .labels = json_object(), .lookups = json_object(), .children = json_array()};
     const char *column;
     json_t *value;
 
-    if (parts.columns == NULL || parts.labels == NULL || parts.lookups == NULL) {
+    if (parts.columns == NULL || parts.labels == NULL || parts.lookups == NULL || parts.children == NULL) {
         dynamics_parts_done(&parts);
         return error_no_memory(err);
     }
@@ -233,13 +205,16 @@ int dynamics_parts_of(const struct decision *decision, struct dynamics_parts *re
         goto failed;
     json_object_foreach (decision->write, column, value) {
         const char *dot = strchr(column, '.');
-        if (strcmp(column, "statecode") == 0 || strcmp(column, "statuscode") == 0)
+        if (is_state(column))
             continue;
-        if (text_ends_with(column, DYNAMICS_LABEL)) {
+        if (dynamics_is_children(value)) {
+            if (dynamics_children_add(decision, column, value, parts.children, err) < 0)
+                goto failed;
+        } else if (text_ends_with(column, DYNAMICS_LABEL)) {
             if (add_label(&parts, column, value, err) < 0)
                 goto failed;
         } else if (dot != NULL) {
-            if (add_lookup(decision, &parts, column, dot, value, err) < 0)
+            if (dynamics_lookup_add(decision->lookups, parts.lookups, column, dot, value, err) < 0)
                 goto failed;
         } else if (json_object_set_new(parts.columns, column, json_deep_copy(value)) < 0) {
             (void)error_no_memory(err);
@@ -258,33 +233,51 @@ void dynamics_parts_done(struct dynamics_parts *parts)
     json_decref(parts->columns);
     json_decref(parts->labels);
     json_decref(parts->lookups);
+    json_decref(parts->children);
     *parts = (struct dynamics_parts){0};
 }
 
-static bool has_audit(const struct decision *decision)
+bool dynamics_has_audit(const struct decision *decision)
 {
     return decision->audit_column != NULL && decision->audit_text != NULL;
 }
 
-char *dynamics_audit_text(const struct decision *decision)
+/* What stands in brackets behind the text: a record whose child rows are still to come is marked apart. */
+static char *marker_of(const struct decision *decision, bool is_begun)
+{
+    return text_format("[%s%s]", decision->id, is_begun ? " begun" : "");
+}
+
+char *dynamics_audit_text(const struct decision *decision, bool is_begun)
 {
     struct timestamp at = {0};
     char time[TIMESTAMP_TEXT_SIZE];
+    char *marker = marker_of(decision, is_begun);
+    char *text = NULL;
 
-    if (!timestamp_parse(decision->decided_at, true, &at))
-        return text_format("%s [%s]", decision->audit_text, decision->id);
-    timestamp_format(at, 0, time);
-    return text_format("%.10s %.5s - %s [%s]", time, time + 11, decision->audit_text, decision->id);
+    if (marker != NULL && !timestamp_parse(decision->decided_at, true, &at)) {
+        text = text_format("%s %s", decision->audit_text, marker);
+    } else if (marker != NULL) {
+        timestamp_format(at, 0, time);
+        text = text_format("%.10s %.5s - %s %s", time, time + 11, decision->audit_text, marker);
+    }
+    free(marker);
+    return text;
 }
 
-bool dynamics_has_marker(const json_t *record, const struct decision *decision)
+static bool shows_marker(const json_t *record, const struct decision *decision, bool is_begun)
 {
     const char *text = decision->audit_column == NULL ? NULL : json_text_of(record, decision->audit_column);
-    char *marker = text == NULL ? NULL : text_format("[%s]", decision->id);
+    char *marker = text == NULL ? NULL : marker_of(decision, is_begun);
     bool is_there = marker != NULL && strstr(text, marker) != NULL;
 
     free(marker);
     return is_there;
+}
+
+bool dynamics_has_marker(const json_t *record, const struct decision *decision)
+{
+    return shows_marker(record, decision, false);
 }
 
 char *dynamics_path(const char *entity, const char *record_id, const json_t *create_key)
@@ -303,7 +296,7 @@ char *dynamics_path(const char *entity, const char *record_id, const json_t *cre
     return path;
 }
 
-static int put_audit_text(json_t *body, const struct decision *decision)
+static int put_audit_text(json_t *body, const struct decision *decision, bool is_begun)
 {
     struct decision told = *decision;
     const char *given = json_text_of(body, decision->audit_column);
@@ -312,7 +305,7 @@ static int put_audit_text(json_t *body, const struct decision *decision)
 
     if (given != NULL) /* the rules write a text of their own into the audit column */
         told.audit_text = (char *)(uintptr_t)given;
-    audit = dynamics_audit_text(&told);
+    audit = dynamics_audit_text(&told, is_begun);
     if (audit != NULL && decision->audit_former != NULL) {
         char *both = text_format("%s\n%s", audit, decision->audit_former);
         free(audit);
@@ -321,6 +314,24 @@ static int put_audit_text(json_t *body, const struct decision *decision)
     status = audit == NULL ? -1 : json_object_set_new(body, decision->audit_column, json_string(audit));
     free(audit);
     return status;
+}
+
+char *dynamics_mark_body(const struct decision *decision, const char *remark, size_t *ret_length)
+{
+    const char *given = json_text_of(decision->write, decision->audit_column);
+    struct decision told = *decision;
+    char *audit = NULL;
+    json_t *body;
+
+    told.audit_text = text_format("%s%s", given != NULL ? given : decision->audit_text, remark);
+    if (told.audit_text != NULL)
+        audit = dynamics_audit_text(&told, false);
+    body = audit == NULL ? NULL : json_pack("{s:s}", decision->audit_column, audit);
+    free(told.audit_text);
+    free(audit);
+    audit = body == NULL ? NULL : json_write(body, false, ret_length);
+    json_decref(body);
+    return audit;
 }
 
 /* A new record is open: only its status reason can be given ("statecode: not valid on create"). */
@@ -341,7 +352,7 @@ char *dynamics_body(const struct decision *decision, const struct dynamics_parts
     if (body == NULL || json_object_update(body, (json_t *)(uintptr_t)binds) < 0 ||
         put_state(body, decision, parts) < 0)
         return NULL;
-    if (has_audit(decision) && put_audit_text(body, decision) < 0)
+    if (dynamics_has_audit(decision) && put_audit_text(body, decision, json_array_size(parts->children) > 0) < 0)
         return NULL;
     /* Key columns stand in the address; in the body they would win over it ("Use Upsert"). */
     if (decision->action == DECISION_CREATE)
@@ -393,13 +404,16 @@ static bool label_stands(const json_t *record, const char *column, const json_t 
     return present != NULL && json_is_string(wanted) && dynamics_label_is_same(present, json_string_value(wanted));
 }
 
-static bool values_stand(const json_t *record, const struct decision *decision)
+/* `with_state`: also that it is as open or closed as wanted, which a request of its own sees to. */
+static bool values_stand(const json_t *record, const struct decision *decision, bool with_state)
 {
     const char *column;
     json_t *wanted;
 
     json_object_foreach (decision->write, column, wanted) {
         const json_t *present = json_at(record, column, false);
+        if (dynamics_is_children(wanted) || (!with_state && is_state(column)))
+            continue; /* child rows are records of their own */
         if (text_ends_with(column, DYNAMICS_LABEL)) {
             if (!label_stands(record, column, wanted))
                 return false;
@@ -419,7 +433,20 @@ bool dynamics_shows(const json_t *record, const struct decision *decision)
     if (json_is_integer(state) && json_integer_value(state) != 0 &&
         json_integer_of(record, "statecode", -1) != json_integer_value(state))
         return false;
-    if (has_audit(decision))
+    if (dynamics_has_audit(decision))
         return dynamics_has_marker(record, decision);
-    return values_stand(record, decision);
+    return values_stand(record, decision, true);
+}
+
+bool dynamics_was_begun(const json_t *record, const struct decision *decision)
+{
+    bool has_rows = false;
+    const char *column;
+    json_t *wanted;
+
+    json_object_foreach (decision->write, column, wanted)
+        has_rows = has_rows || (dynamics_is_children(wanted) && json_array_size(wanted) > 0);
+    if (!has_rows || decision->action != DECISION_CREATE)
+        return false;
+    return dynamics_has_audit(decision) ? shows_marker(record, decision, true) : values_stand(record, decision, false);
 }

@@ -1,6 +1,10 @@
 #include "common/systems/dynamics365_table.h"
 
-#include "common/base/attributes.h"
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/base/json.h"
 #include "common/base/text.h"
 
 static const struct {
@@ -29,4 +33,23 @@ const char *dynamics_primary_key(const char *entity)
             return ENTITIES[i].key;
     }
     return NULL;
+}
+
+static bool put(char out[static DYNAMICS_NAME_SIZE], const char *name, const char *ending)
+{
+    return (size_t)snprintf(out, DYNAMICS_NAME_SIZE, "%s%s", name, ending) < DYNAMICS_NAME_SIZE;
+}
+
+bool dynamics_table_of(const json_t *how, struct dynamics_table *ret_table)
+{
+    const char *entity = json_text_of(how, "entity");
+    const char *set = json_text_of(how, "entity_set");
+    const char *known_key = dynamics_primary_key(entity);
+
+    if (entity == NULL || (known_key == NULL && strchr(entity, '_') == NULL))
+        return false;
+    if (set == NULL)
+        set = dynamics_entity_set(entity);
+    return put(ret_table->set, set != NULL ? set : entity, set != NULL ? "" : "s") &&
+           put(ret_table->key, known_key != NULL ? known_key : entity, known_key != NULL ? "" : "id");
 }

@@ -6,8 +6,10 @@
 #include "common/base/json.h"
 #include "common/base/text.h"
 #include "common/systems/answer.h"
+#include "common/systems/dynamics365_bind.h"
 #include "common/systems/dynamics365_query.h"
 #include "common/systems/dynamics365_read.h"
+#include "common/systems/dynamics365_rows.h"
 #include "common/systems/dynamics365_table.h"
 
 /* -- labels --------------------------------------------------------------------------------------------------------- */
@@ -71,150 +73,6 @@ static int resolve_label(struct dynamics_operation *operation, struct error *err
     return dynamics_write_next(operation, err);
 }
 
-/* -- lookups ------------------------------------------------------------------------------------------------------- */
-
-static int bind_lookup(struct dynamics_operation *operation, const char *id)
-{
-    json_t *lookup = json_object_get(operation->parts.lookups, operation->navigation);
-    char *column = text_format("%s@odata.bind", operation->navigation);
-    char *target = text_format("/%s(%s)", dynamics_entity_set(json_text_of(lookup, "entity")), id);
-    int status = -1;
-
-    if (column != NULL && target != NULL && json_object_set_new(operation->binds, column, json_string(target)) == 0)
-        status = json_object_del(operation->parts.lookups, operation->navigation);
-    free(column);
-    free(target);
-    free(operation->navigation);
-    operation->navigation = NULL;
-    return status;
-}
-
-static void bound(struct dynamics_operation *operation, const char *id)
-{
-    struct error err = ERROR_INIT;
-
-    if (bind_lookup(operation, id) < 0) {
-        (void)error_no_memory(&err);
-        dynamics_operation_fail_locally(operation, SYSTEM_RETRY, &err);
-        return;
-    }
-    dynamics_operation_go_on(operation, dynamics_write_next);
-}
-
-static void on_lookup_made(void *arg, const struct http_response *response, const struct error *err)
-{
-    struct dynamics_operation *operation = arg;
-    const json_t *lookup = json_object_get(operation->parts.lookups, operation->navigation);
-    bool is_there = dynamics_is_success(response);
-    char id[UUID_TEXT_SIZE];
-    struct error local = ERROR_INIT;
-
-    if (!is_there && response != NULL && response->result == HTTP_ANSWERED) {
-        /* A worker beside us, or an earlier attempt of ours, made it. */
-        json_auto_t *body = answer_json(response);
-        is_there = dynamics_classify(response->status, body, false).result == SYSTEM_CONFLICT;
-    }
-    if (!is_there) {
-        dynamics_operation_fail(operation, response, err, DYNAMICS_REQUEST_AUXILIARY,
-                                "create the record a lookup points to");
-        return;
-    }
-    if (dynamics_lookup_id(lookup, id) < 0) {
-        (void)error_no_memory(&local);
-        dynamics_operation_fail_locally(operation, SYSTEM_RETRY, &local);
-        return;
-    }
-    bound(operation, id);
-}
-
-/* Creates the record under the id its identity gives, never touching one that is there. */
-static int make_lookup(struct dynamics_operation *operation, struct error *err)
-{
-    const json_t *lookup = json_object_get(operation->parts.lookups, operation->navigation);
-    char *body = json_write(json_object_get(lookup, "values"), false, NULL);
-    char id[UUID_TEXT_SIZE];
-    char *path = NULL;
-    int status;
-
-    if (body != NULL && dynamics_lookup_id(lookup, id) == 0)
-        path = text_format("%s(%s)", dynamics_entity_set(json_text_of(lookup, "entity")), id);
-    if (path == NULL) {
-        status = error_no_memory(err);
-    } else {
-        const struct dynamics_request request = {.method = HTTP_PATCH,
-                                                 .path = path,
-                                                 .body = body,
-                                                 .body_length = strlen(body),
-                                                 .precondition_name = "If-None-Match",
-                                                 .precondition = "*"};
-        status = dynamics_operation_send(operation, &request, on_lookup_made, err);
-    }
-    free(body);
-    free(path);
-    return status;
-}
-
-static void on_lookup(void *arg, const struct http_response *response, const struct error *err)
-{
-    struct dynamics_operation *operation = arg;
-    struct dynamics_365 *dynamics = operation->dynamics;
-    const json_t *lookup = json_object_get(operation->parts.lookups, operation->navigation);
-    const char *entity = json_text_of(lookup, "entity");
-    json_auto_t *page = dynamics_is_success(response) ? answer_json(response) : NULL;
-    const json_t *found = json_object_get(page, "value");
-    const char *id = json_text_of(json_array_get(found, 0), dynamics_primary_key(entity));
-    struct error local = ERROR_INIT;
-
-    if (!json_is_array(found) || (json_array_size(found) > 0 && (id == NULL || !uuid_is_valid(id, strlen(id))))) {
-        dynamics_operation_fail(operation, response, err, DYNAMICS_REQUEST_AUXILIARY,
-                                "find the record a lookup points to");
-    } else if (json_array_size(found) > 1) {
-        (void)error_set(&local, ERROR_POISON, "lookup.ambiguous",
-                        "several records of table '%s' match what the rules look for; keep one of them", entity);
-        dynamics_operation_fail_locally(operation, SYSTEM_REFUSED, &local);
-    } else if (id != NULL) {
-        dynamics_memory_keep_currency(&dynamics->memory, lookup, id);
-        dynamics_memory_keep(&dynamics->memory, &dynamics->settings->columns, operation->navigation, id,
-                             json_array_get(found, 0), clock_monotonic_ms());
-        bound(operation, id);
-    } else if (json_flag_of(lookup, "create", false)) {
-        dynamics_operation_go_on(operation, make_lookup);
-    } else {
-        (void)error_set(&local, ERROR_POISON, "lookup.not_found",
-                        "no record of table '%s' matches what the rules look for; add it in the CRM", entity);
-        dynamics_operation_fail_locally(operation, SYSTEM_REFUSED, &local);
-    }
-}
-
-static int find_lookup(struct dynamics_operation *operation, struct error *err)
-{
-    const json_t *lookup = json_object_get(operation->parts.lookups, operation->navigation);
-    char *path;
-    int status;
-
-    if (dynamics_lookup_search(lookup, operation->navigation, &operation->dynamics->settings->columns, &path, err) < 0)
-        return -1;
-    status = dynamics_operation_get(operation, path, on_lookup, err);
-    free(path);
-    return status;
-}
-
-/* The next lookup: one that is remembered is bound at once, any other is looked for. */
-static int resolve_lookup(struct dynamics_operation *operation, struct error *err)
-{
-    void *first = json_object_iter(operation->parts.lookups);
-    const char *known = dynamics_memory_currency(&operation->dynamics->memory, json_object_iter_value(first));
-
-    operation->navigation = text_copy(json_object_iter_key(first));
-    if (operation->navigation == NULL)
-        return error_no_memory(err);
-    if (known == NULL)
-        return find_lookup(operation, err);
-    if (bind_lookup(operation, known) < 0)
-        return error_no_memory(err);
-    return dynamics_write_next(operation, err);
-}
-
 /* -- writing ------------------------------------------------------------------------------------------------------- */
 
 static void on_closed(void *arg, const struct http_response *response, const struct error *err)
@@ -266,6 +124,28 @@ static bool learn_record_id(struct dynamics_operation *operation, const struct h
     return operation->record_id != NULL;
 }
 
+/* With its child rows, if it has any: then it is closed, or read. */
+static int finish(struct dynamics_operation *operation, struct error *err)
+{
+    return operation->parts.is_closing ? close_opportunity(operation, err) : dynamics_read_record(operation, err);
+}
+
+static bool has_rows(const struct dynamics_operation *operation)
+{
+    return json_array_size(operation->parts.children) > 0;
+}
+
+/* The record to create exists; one that has rows may have been begun by ourselves. */
+static bool is_to_be_resumed(const struct dynamics_operation *operation, const struct http_response *response)
+{
+    json_auto_t *body = NULL;
+
+    if (!has_rows(operation) || response == NULL || response->result != HTTP_ANSWERED)
+        return false;
+    body = answer_json(response);
+    return dynamics_classify(response->status, body, true).result == SYSTEM_CONFLICT;
+}
+
 static void on_written(void *arg, const struct http_response *response, const struct error *err)
 {
     struct dynamics_operation *operation = arg;
@@ -273,14 +153,21 @@ static void on_written(void *arg, const struct http_response *response, const st
     json_auto_t *record = dynamics_is_success(response) ? answer_json(response) : NULL;
     bool is_complete = false;
 
+    operation->after_rows = finish;
+    if (is_to_be_resumed(operation, response)) {
+        dynamics_operation_go_on(operation, dynamics_rows_resume);
+        return;
+    }
     if (!dynamics_is_success(response) || (record == NULL && response->body_length > 0)) {
         dynamics_operation_fail(operation, response, err, DYNAMICS_REQUEST_WRITE, "write the CRM record");
         return;
     }
     operation->was_written = true;
     operation->is_created = response->status == 201;
-    if (!learn_record_id(operation, response, record))
-        dynamics_operation_go_on(operation, dynamics_read_record); /* by the alternate key */
+    if (!learn_record_id(operation, response, record)) /* by the alternate key */
+        dynamics_operation_go_on(operation, has_rows(operation) ? dynamics_rows_resume : dynamics_read_record);
+    else if (has_rows(operation))
+        dynamics_operation_go_on(operation, dynamics_rows_begin);
     else if (operation->parts.is_closing)
         dynamics_operation_go_on(operation, close_opportunity);
     else if (record == NULL ||
@@ -369,11 +256,18 @@ static int reopen(struct dynamics_operation *operation, struct error *err)
                         on_reopened, err);
 }
 
+static int bind_lookups(struct dynamics_operation *operation, struct error *err)
+{
+    operation->binding = (struct dynamics_binding){
+        .lookups = operation->parts.lookups, .binds = operation->binds, .next = dynamics_write_next};
+    return dynamics_bind_next(operation, err);
+}
+
 int dynamics_write_next(struct dynamics_operation *operation, struct error *err)
 {
     if (json_object_size(operation->parts.labels) > 0)
         return resolve_label(operation, err);
     if (json_object_size(operation->parts.lookups) > 0)
-        return resolve_lookup(operation, err);
+        return bind_lookups(operation, err);
     return operation->parts.is_reopening ? reopen(operation, err) : write_columns(operation, err);
 }

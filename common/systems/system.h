@@ -37,7 +37,8 @@ struct system_answer {
     int64_t retry_after_ms;  /* -1: the system did not say */
     unsigned calls;          /* requests sent */
     int64_t duration_us;     /* from first request to last answer */
-    struct error error;      /* set unless DONE */
+    bool is_unfinished;      /* found: the decision was begun here and not finished; writing it again goes on with it */
+    struct error error;      /* set unless DONE; of DONE: what was left out of the write because it was refused */
 };
 
 typedef void (*system_callback)(void *arg, const struct system_answer *answer);

@@ -11,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from support.paths import PROGRAMS, ROOT
 
@@ -50,6 +51,32 @@ def test_preview_gives_the_decisions_as_json() -> None:
         {"details.dealValue": 75000},
     )
     assert decision["conflicts"][0]["winner"] == "crm"
+
+
+def test_preview_shows_the_rows_of_a_new_record(tmp_path: Path) -> None:
+    rules = yaml.safe_load(RULES.read_text())
+    rules["fields"].append(
+        {
+            "name": "parts",
+            "partner_center": "parts[]{id,price}",
+            "crm": "my_parts[]{my_price,my_part.my_number}",
+            "direction": "to-crm",
+            "on": ["create"],
+            "to_crm": [{"list": {"members": {"id": "my_part.my_number", "price": "my_price"}}}],
+        }
+    )
+    lookup = {"my_part": {"entity": "my_part", "match": ["my_number"], "create": True}}
+    rules["rows"] = {"my_parts": {"entity": "my_opportunitypart", "parent": "my_opportunityid", "lookups": lookup}}
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    referral = json.loads((CASES / "new-referral/partner_center.json").read_text())
+    referral["parts"] = [{"id": "A-1", "price": 12.5}]
+    (tmp_path / "referral.json").write_text(json.dumps(referral))
+
+    result = run("preview", "--rules", tmp_path / "rules.yaml", tmp_path / "referral.json", "-")
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert 'write my_parts = [{"my_part.my_number":"A-1","my_price":12.5}]' in result.stdout
+    assert result.stdout.count("update at partner-center") == 1
 
 
 def test_preview_names_the_place_of_a_broken_document(tmp_path: Path) -> None:

@@ -92,11 +92,13 @@ def test_audit_tells_the_whole_story_in_order(deals: Deals, kind: str) -> None:
         ("intent", "link", None),
         ("outcome", "link", "applied"),
     ]
-    # The webhook of our CRM write and the one of our referral write both end in a decision to do nothing. So does what
-    # tells us of Microsoft's side, which Partner Center adds to a co-sell deal of ours.
+    # The webhooks of our CRM writes and the one of our referral write all end in a decision to do nothing. So does what
+    # tells us of Microsoft's side, which Partner Center adds to a co-sell deal of ours. An opportunity with rows is
+    # written twice; whether it is read twice, or before its rows are there, is a matter of speed.
     expected = 3 if kind == "partner-cosell" else 2
     reasons = [row["reason"] for row in deals.stack.timeline(referral) if row["phase"] == "none"]
-    assert len(reasons) == len(nones) == expected and set(reasons) <= {"echo", "waiting"}
+    assert len(reasons) == len(nones) and expected <= len(nones) <= expected + 1
+    assert set(reasons) <= {"echo", "waiting", "older"}
     assert deals.stack.audit("SELECT * FROM verify_audit()") == []
 
 

@@ -96,6 +96,15 @@ def _people(people: list[Document], names: dict[str, str]) -> list[tuple[Any, ..
     return [tuple(person.get(name) or None for name in names.values()) for person in people if person]
 
 
+def _solutions(deal: Linked) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    sides = (deal.referral["details"]["requirements"]["solutions"], deal.form["solutions"])
+    ours, theirs = (
+        sorted(((each["id"], each["name"], _number(each.get("price")), each.get("quantity")) for each in side), key=str)
+        for side in sides
+    )
+    return ours, theirs
+
+
 def _of_both(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
     referral, row, form = deal.referral, deal.row, deal.form
     details = referral["details"]
@@ -128,6 +137,12 @@ def _born_at_partner_center(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
     shared = deal.referral["consent"]["consentToShareReferralWithMicrosoftSellers"]
     yield "visibility", bool(shared), bool(deal.row[f"{PREFIX}referralvisible"])
     yield "revenue_is_entered", False, deal.row["isrevenuesystemcalculated"]
+    yield "solutions", *_solutions(deal)
+
+
+def _solutions_of_new_opportunity(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
+    """As the deal was made: from then on the seller's list goes to Partner Center."""
+    yield "solutions_of_new_opportunity", *_solutions(deal)
 
 
 def _contact_of_new_opportunity(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
@@ -164,12 +179,7 @@ def _target_of_new_referral(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
 
 def _sent_by_the_crm(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
     referral, form = deal.referral, deal.form
-    ours = {
-        (each["id"], each["name"], _number(each["price"]), each["quantity"])
-        for each in referral["details"]["requirements"]["solutions"]
-    }
-    theirs = {(each["id"], each["name"], _number(each["price"]), each["quantity"]) for each in form["solutions"]}
-    yield "solutions", ours, theirs
+    yield "solutions", *_solutions(deal)
     names = {"firstName": "firstname", "lastName": "lastname", "email": "emailaddress1", "phoneNumber": "telephone1"}
     keys = {name: name for name in names}
     team = _people(referral["customerProfile"]["team"], keys)
@@ -191,6 +201,7 @@ def compared(deal: Linked, born: str, is_new: bool) -> list[tuple[str, Any, Any]
         found += _born_at_partner_center(deal)
         if is_new:
             found += _contact_of_new_opportunity(deal)
+            found += _solutions_of_new_opportunity(deal)
     return found
 
 

@@ -327,6 +327,54 @@ static void test_every_kind_is_taken_left_out_or_set_aside(void **state)
     scene_end(&scene);
 }
 
+/* Rows made with a new record rest, whatever the CRM calls what they point to; an older reading that shows fewer of them
+ * does not count, and what the seller makes of them goes to Partner Center as a whole. */
+static void test_rows_of_a_new_record_rest(void **state)
+{
+    static const char rules[] =
+        "version: 1\n"
+        "crm: dynamics-365\n"
+        "record: opportunity\n"
+        "identity: {identifier: referral_id, sync: sync}\n"
+        "fields:\n"
+        "  - {name: sold, partner_center: \"products[]{id,name}\", crm: \"rows[]{item.id,item.name}\",\n"
+        "     direction: to-partner-center, to_partner_center: [{list: {members: {id: item.id, name: item.name}}}]}\n"
+        "  - {name: sold_first, partner_center: \"products[]{id,name}\", crm: \"rows[]{item.id,item.name}\",\n"
+        "     direction: to-crm, on: [create], to_crm: [{list: {members: {id: item.id, name: item.name}}}]}\n"
+        "rows: {rows: {entity: my_row, parent: my_parent, lookups: {item: {entity: my_item, match: [id], create: true}}}}\n";
+    static const char REFERRAL_NOW[] = "{'products': [{'id': 'a', 'name': 'A'}, {'id': 'b', 'name': 'B'}]}";
+    static const char LINKED[] =
+        "{'products': [{'id': 'a', 'name': 'A'}, {'id': 'b', 'name': 'B'}], 'externalReferenceId': '" CRM_RECORD "'}";
+#define ROW_OF(rows)             "{'sync': true, 'referral_id': '" REFERRAL "', 'rows': [" rows "]}"
+#define ITEM(id, name, quantity) "{'item': {'id': '" id "', 'name': '" name "'}, 'quantity': " quantity "}"
+    struct scene scene;
+
+    (void)state;
+    scene_begin(&scene, rules, REFERRAL);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 1, REFERRAL_NOW);
+    assert_writes(
+        &scene, "crm",
+        "{'rows': [{'item.id': 'a', 'item.name': 'A'}, {'item.id': 'b', 'item.name': 'B'}], 'referral_id': '" REFERRAL
+        "'}");
+    assert_json_is(
+        json_incref(scene.effects.decision.rows),
+        "{'rows': {'entity': 'my_row', 'parent': 'my_parent', 'lookups': {'item': {'entity': 'my_item', 'match': "
+        "['id'], 'create': true}}}}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true,
+                    documents_of(SIDE_CRM, 2, ROW_OF(ITEM("b", "Box", "0") ", " ITEM("a", "A", "0"))));
+    assert_string_equal(scene.effects.decision.purpose, "link");
+    assert_null(scene.effects.decision.rows);
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_PARTNER_CENTER, 2, LINKED));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 1, ROW_OF(ITEM("a", "A", "0")));
+    assert_none(&scene, "older");
+    reading_arrives(&scene, SIDE_CRM, 2, ROW_OF(ITEM("a", "A", "0") ", " ITEM("b", "Box", "0")));
+    assert_none(&scene, "echo");
+    reading_arrives(&scene, SIDE_CRM, 2, ROW_OF(ITEM("b", "Box", "0")));
+    assert_writes(&scene, "partner-center", "{'products': [{'id': 'b', 'name': 'Box'}]}");
+    scene_end(&scene);
+}
+
 /* The answer to a creation shows less than a reading of the same version: what it did not show was nobody's choice. */
 static void test_what_a_newborn_record_shows_later_does_not_travel(void **state)
 {
@@ -502,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_microsoft_is_invited_once),
         cmocka_unit_test(test_help_upgrades_a_deal),
         cmocka_unit_test(test_refused_creation_is_explained),
+        cmocka_unit_test(test_rows_of_a_new_record_rest),
         cmocka_unit_test(test_what_a_newborn_record_shows_later_does_not_travel),
         cmocka_unit_test(test_every_kind_is_taken_left_out_or_set_aside),
         cmocka_unit_test(test_losing_the_unanswered_declines_it),

@@ -197,6 +197,28 @@ static void test_memory_of_currencies(void **state)
     dynamics_memory_done(&memory);
 }
 
+/* What was found is remembered by what was looked for, for five minutes, and forgotten with the rest. */
+static void test_memory_of_what_was_found(void **state)
+{
+    (void)state;
+    json_auto_t *one = parse("{\"entity\":\"my_item\",\"match\":[\"id\"],\"values\":{\"id\":\"a\",\"name\":\"A\"}}");
+    json_auto_t *same = parse("{\"entity\":\"my_item\",\"match\":[\"id\"],\"values\":{\"id\":\"a\",\"name\":\"B\"}}");
+    json_auto_t *other = parse("{\"entity\":\"my_item\",\"match\":[\"id\"],\"values\":{\"id\":\"b\"}}");
+    json_auto_t *elsewhere = parse("{\"entity\":\"my_other\",\"match\":[\"id\"],\"values\":{\"id\":\"a\"}}");
+    struct dynamics_memory memory;
+
+    assert_int_equal(dynamics_memory_init(&memory), 0);
+    assert_null(dynamics_memory_found(&memory, one, 0));
+    dynamics_memory_keep_found(&memory, one, "i1", 1000);
+    assert_string_equal(dynamics_memory_found(&memory, same, 300999), "i1");
+    assert_null(dynamics_memory_found(&memory, same, 301000));
+    assert_null(dynamics_memory_found(&memory, other, 1000));
+    assert_null(dynamics_memory_found(&memory, elsewhere, 1000));
+    dynamics_memory_forget(&memory);
+    assert_null(dynamics_memory_found(&memory, one, 1000));
+    dynamics_memory_done(&memory);
+}
+
 /* Child rows and what lies behind lookups of lookups are never remembered; a lookup that points to nothing is known. */
 static void test_what_is_not_remembered(void **state)
 {
@@ -243,6 +265,7 @@ int main(void)
         cmocka_unit_test(test_id),
         cmocka_unit_test(test_memory_completes_a_record),
         cmocka_unit_test(test_memory_of_other_lookups),
+        cmocka_unit_test(test_memory_of_what_was_found),
         cmocka_unit_test(test_memory_of_currencies),
         cmocka_unit_test(test_what_is_not_remembered),
     };

@@ -24,18 +24,6 @@ static json_t *parse(const char *text)
     return json;
 }
 
-/* Only the tables that take part have names. */
-static void test_tables(void **state)
-{
-    (void)state;
-    assert_string_equal(dynamics_entity_set("opportunity"), "opportunities");
-    assert_string_equal(dynamics_primary_key("opportunity"), "opportunityid");
-    assert_string_equal(dynamics_entity_set("transactioncurrency"), "transactioncurrencies");
-    assert_null(dynamics_entity_set("systemuser"));
-    assert_null(dynamics_primary_key("systemuser"));
-    assert_null(dynamics_entity_set(NULL));
-}
-
 /* The service's codes say more than the status; unknown ones leave it to the status. */
 static void test_error_table(void **state)
 {
@@ -282,12 +270,12 @@ static void test_audit_text(void **state)
     (void)state;
     struct decision decision = a_decision(DECISION_UPDATE, NULL, NULL);
     char no_time[] = "some day";
-    char *text = dynamics_audit_text(&decision);
+    char *text = dynamics_audit_text(&decision, false);
 
     assert_string_equal(text, "2026-11-21 04:00 - Updated from Partner Center [deal#3]");
     free(text);
     decision.decided_at = no_time;
-    text = dynamics_audit_text(&decision);
+    text = dynamics_audit_text(&decision, false);
     assert_string_equal(text, "Updated from Partner Center [deal#3]");
     free(text);
 }
@@ -317,6 +305,89 @@ static void test_marker(void **state)
     json_auto_t *record = parse(cases[0].record);
     decision.audit_column = NULL;
     assert_false(dynamics_has_marker(record, &decision));
+}
+
+/* A record whose child rows are still to be made has a marker of its own, and is no record that shows the decision. */
+static void test_record_that_was_begun(void **state)
+{
+    (void)state;
+    static const char ROWS[] = "{\"name\":\"n\",\"statecode\":1,\"statuscode\":3,\"rows\":[{\"price\":1}]}";
+    static const struct {
+        int action;
+        const char *write, *record;
+        bool has_audit, was_begun, shows;
+    } cases[] = {
+        {DECISION_CREATE, ROWS, "{\"statecode\":1,\"audit\":\"Created [deal#3 begun]\"}", true, true, false},
+        {DECISION_CREATE, ROWS, "{\"statecode\":1,\"audit\":\"Created [deal#3]\"}", true, false, true},
+        {DECISION_CREATE, ROWS, "{\"statecode\":1,\"audit\":\"Created [deal#4 begun]\"}", true, false, false},
+        {DECISION_CREATE, ROWS, "{\"statecode\":1,\"audit\":null}", true, false, false},
+        {DECISION_CREATE, ROWS, "{\"statecode\":0,\"statuscode\":1,\"name\":\"n\"}", false, true, false},
+        {DECISION_CREATE, ROWS, "{\"statecode\":1,\"statuscode\":3,\"name\":\"n\"}", false, true, true},
+        {DECISION_CREATE, ROWS, "{\"statecode\":1,\"statuscode\":3,\"name\":\"m\"}", false, false, false},
+        {DECISION_CREATE, "{\"name\":\"n\",\"rows\":[]}", "{\"audit\":\"[deal#3 begun]\"}", true, false, false},
+        {DECISION_UPDATE, ROWS, "{\"statecode\":1,\"audit\":\"[deal#3 begun]\"}", true, false, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        json_auto_t *write = parse(cases[i].write);
+        json_auto_t *record = parse(cases[i].record);
+        struct decision decision = a_decision(cases[i].action, write, NULL);
+        if (!cases[i].has_audit)
+            decision.audit_column = NULL;
+        if (dynamics_was_begun(record, &decision) != cases[i].was_begun ||
+            dynamics_shows(record, &decision) != cases[i].shows)
+            fail_msg("case %zu: %s", i, cases[i].record);
+    }
+}
+
+/* The final audit text has the marker, and a remark where there is one to make; what the rules write there stays. */
+static void test_mark_body(void **state)
+{
+    (void)state;
+    json_auto_t *write = parse("{\"audit\":\"of the rules\"}");
+    json_auto_t *nothing = parse("{}");
+    struct decision decision = a_decision(DECISION_CREATE, nothing, NULL);
+    size_t length = 0;
+    char *body = dynamics_mark_body(&decision, "", &length);
+
+    assert_string_equal(body, "{\"audit\":\"2026-11-21 04:00 - Updated from Partner Center [deal#3]\"}");
+    assert_int_equal(length, strlen(body));
+    free(body);
+    decision.write = write;
+    body = dynamics_mark_body(&decision, ", but for one", &length);
+    assert_string_equal(body, "{\"audit\":\"2026-11-21 04:00 - of the rules, but for one [deal#3]\"}");
+    free(body);
+}
+
+/* The rows of a new record are parts of their own, and mark its body as begun; a change has none. */
+static void test_parts_with_rows(void **state)
+{
+    (void)state;
+    json_auto_t *write = parse("{\"name\":\"n\",\"rows\":[{\"price\":1}]}");
+    json_auto_t *how = parse("{\"rows\":{\"entity\":\"my_row\",\"parent\":\"my_parent\"}}");
+    json_auto_t *columns = parse("{\"name\":\"n\"}");
+    json_auto_t *key = parse("{\"id\":\"k\"}");
+    json_auto_t *binds = json_object();
+    struct decision decision = a_decision(DECISION_CREATE, write, NULL);
+    struct dynamics_parts parts;
+    struct error err = ERROR_INIT;
+    size_t length = 0;
+    char *body;
+
+    decision.rows = how;
+    decision.create_key = key;
+    assert_int_equal(dynamics_parts_of(&decision, &parts, &err), 0);
+    assert_true(json_same(parts.columns, columns));
+    assert_int_equal(json_array_size(parts.children), 1);
+    body = dynamics_body(&decision, &parts, binds, &length);
+    assert_non_null(body);
+    assert_non_null(strstr(body, "[deal#3 begun]"));
+    assert_null(strstr(body, "rows"));
+    free(body);
+    dynamics_parts_done(&parts);
+    decision.action = DECISION_UPDATE;
+    assert_int_equal(dynamics_parts_of(&decision, &parts, &err), -1);
+    assert_string_equal(err.code, "dynamics_365.write");
 }
 
 /* Closing a deal names the status to reach and the record, and dates it with or without the time. */
@@ -504,7 +575,6 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tables),
         cmocka_unit_test(test_error_table),
         cmocka_unit_test(test_document),
         cmocka_unit_test(test_document_of_no_record),
@@ -514,6 +584,9 @@ int main(void)
         cmocka_unit_test(test_parts_that_cannot_be),
         cmocka_unit_test(test_audit_text),
         cmocka_unit_test(test_marker),
+        cmocka_unit_test(test_record_that_was_begun),
+        cmocka_unit_test(test_mark_body),
+        cmocka_unit_test(test_parts_with_rows),
         cmocka_unit_test(test_close_body),
         cmocka_unit_test(test_path),
         cmocka_unit_test(test_body),

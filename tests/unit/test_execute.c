@@ -18,6 +18,7 @@ enum { UNEXPLAINED_MAX = 3 };
 struct line {
     enum system_result result;
     bool is_unexplained;
+    bool is_unfinished;
     bool shows;               /* the documents that are read show the decision */
     enum execute_call before; /* the call that is being answered */
 };
@@ -53,6 +54,11 @@ struct story {
 #define FINDS(result_, shows_)                                         \
     {                                                                  \
         .result = (result_), .shows = (shows_), .before = EXECUTE_FIND \
+    }
+
+#define FINDS_UNFINISHED()                                                   \
+    {                                                                        \
+        .result = SYSTEM_DONE, .is_unfinished = true, .before = EXECUTE_FIND \
     }
 
 static const struct story STORIES[] = {
@@ -220,6 +226,34 @@ static const struct story STORIES[] = {
      0,
      false,
      1},
+    {"a create that was begun is written again until it is finished, however often its answer is lost",
+     DECISION_CREATE,
+     false,
+     {WRITES(SYSTEM_UNKNOWN), FINDS_UNFINISHED(), WRITES(SYSTEM_UNKNOWN), FINDS_UNFINISHED(), WRITES(SYSTEM_UNKNOWN),
+      FINDS_UNFINISHED(), WRITES(SYSTEM_DONE)},
+     7,
+     OUTCOME_APPLIED,
+     0,
+     false,
+     4},
+    {"a worker that takes over a create that was begun finishes it",
+     DECISION_CREATE,
+     true,
+     {FINDS_UNFINISHED(), WRITES(SYSTEM_DONE)},
+     2,
+     OUTCOME_APPLIED,
+     0,
+     false,
+     1},
+    {"without a doubt what is there is another's, whatever it looks like",
+     DECISION_CREATE,
+     false,
+     {WRITES(SYSTEM_CONFLICT), FINDS_UNFINISHED()},
+     2,
+     OUTCOME_CONFLICT,
+     0,
+     false,
+     1},
     {"a refused create ends at once",
      DECISION_CREATE,
      false,
@@ -304,6 +338,7 @@ static void tell(const struct story *story)
             .calls = 1,
             .is_certain = true,
             .is_unexplained = line->is_unexplained,
+            .is_unfinished = line->is_unfinished,
             .error = {.class = line->result == SYSTEM_DONE ? ERROR_NONE : ERROR_TRANSIENT, .code = "test"}};
 
         assert_int_not_equal(next, EXECUTE_FINISHED);
@@ -352,6 +387,43 @@ static void test_execution_gives_up_on_a_record_that_exists_and_is_not_found(voi
     } while (execution_take(&execution, &gone, SYSTEM_GONE, false, false) != EXECUTE_FINISHED);
     assert_int_equal(rounds, EXECUTE_ROUNDS_MAX);
     assert_int_equal(execution.result, OUTCOME_CONFLICT);
+    execution_done(&execution);
+}
+
+/* A create that is told "exists" of a record it has begun, and cannot finish, ends as a conflict, too. */
+static void test_execution_gives_up_on_a_record_that_cannot_be_finished(void **state)
+{
+    const struct decision decision = {.action = DECISION_CREATE};
+    const struct system_answer conflict = {.result = SYSTEM_CONFLICT, .retry_after_ms = -1};
+    const struct system_answer begun = {.result = SYSTEM_DONE, .is_unfinished = true, .retry_after_ms = -1};
+    struct execution execution;
+    unsigned writes = 0;
+
+    (void)state;
+    assert_int_equal(execution_init(&execution, &decision, true, 0, UNEXPLAINED_MAX), EXECUTE_CALL);
+    while (execution_take(&execution, &begun, SYSTEM_DONE, false, false) != EXECUTE_FINISHED) {
+        assert_int_equal(execution.call, EXECUTE_WRITE);
+        assert_int_equal(execution_take(&execution, &conflict, SYSTEM_CONFLICT, false, false), EXECUTE_CALL);
+        writes++;
+    }
+    assert_int_equal(writes, EXECUTE_ROUNDS_MAX);
+    assert_int_equal(execution.result, OUTCOME_CONFLICT);
+    execution_done(&execution);
+}
+
+/* What was left out of an applied decision is told with it. */
+static void test_execution_tells_what_was_left_out(void **state)
+{
+    const struct decision decision = {.action = DECISION_CREATE};
+    const struct system_answer done = {
+        .result = SYSTEM_DONE, .retry_after_ms = -1, .error = {.class = ERROR_POISON, .code = "left_out"}};
+    struct execution execution;
+
+    (void)state;
+    assert_int_equal(execution_init(&execution, &decision, false, 0, UNEXPLAINED_MAX), EXECUTE_CALL);
+    assert_int_equal(execution_take(&execution, &done, SYSTEM_DONE, false, false), EXECUTE_FINISHED);
+    assert_int_equal(execution.result, OUTCOME_APPLIED);
+    assert_string_equal(execution.error.code, "left_out");
     execution_done(&execution);
 }
 
@@ -520,6 +592,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_execution_follows_the_stories),
         cmocka_unit_test(test_execution_gives_up_on_a_record_that_exists_and_is_not_found),
+        cmocka_unit_test(test_execution_gives_up_on_a_record_that_cannot_be_finished),
+        cmocka_unit_test(test_execution_tells_what_was_left_out),
         cmocka_unit_test(test_execution_keeps_the_record_and_the_first_reason),
         cmocka_unit_test(test_execution_tells_the_status_its_result_rests_on),
         cmocka_unit_test(test_execution_waits_when_a_refusal_counts_as_blocked),

@@ -545,6 +545,55 @@ static void test_lists_are_mapped_and_spread(void **state)
     rules_free(rules);
 }
 
+#define ROWS                      \
+    "rows:\n"                     \
+    "  rows:\n"                   \
+    "    entity: my_row\n"        \
+    "    parent: opportunityid\n" \
+    "    lookups: {product: {entity: my_product, entity_set: my_productset, match: [number], create: true}}\n"
+
+/* Rows made with a new record are a list under their name; how they are made is told beside it. What lacks what is needed,
+ * or is about something else, becomes no row. */
+static void test_rows_of_a_new_record(void **state)
+{
+    (void)state;
+    struct rules *rules = load_good(
+        HEAD
+        "fields:\n"
+        "  - name: rows\n"
+        "    partner_center: \"details.solutions[]{id, price, type}\"\n"
+        "    crm: \"rows[]{price, product.number}\"\n"
+        "    direction: to-crm\n"
+        "    on: [create]\n"
+        "    to_crm: {list: {members: {id: product.number, price: price}, with: {type: Name}, needs: [id]}}\n" ROWS);
+    json_t *write = json_object(), *list = parse("[{\"product.number\": \"a\"}]");
+    assert_json(json_incref(rules->rows),
+                "{\"rows\": {\"entity\": \"my_row\", \"parent\": \"opportunityid\", \"lookups\":"
+                " {\"product\": {\"entity\": \"my_product\", \"entity_set\": \"my_productset\","
+                " \"match\": [\"number\"], \"create\": true}}}}");
+    assert_maps(rules, "rows", SIDE_CRM,
+                "[{\"id\": \"b\", \"price\": 1, \"type\": \"Name\"}, {\"price\": 2, \"type\": \"Name\"},"
+                " {\"id\": \"c\", \"type\": \"Category\"}, {\"id\": \"a\", \"type\": \"Name\"}]",
+                "[{\"price\": 1, \"product.number\": \"b\"}, {\"product.number\": \"a\"}]");
+    assert_int_equal(rule_field_spread(field_of(rules, "rows"), SIDE_CRM, list, write), 0);
+    assert_json(write, "{\"rows\": [{\"product.number\": \"a\"}]}");
+    json_decref(list);
+    rules_free(rules);
+}
+
+/* Rows that no field writes, where the field was taken away, are told and harmless. */
+static void test_rows_without_a_field(void **state)
+{
+    (void)state;
+    struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+    struct rules *rules = load(&diagnostics, HEAD "fields: [{name: a, partner_center: a, crm: a}]\n" ROWS);
+    assert_non_null(rules);
+    assert_string_equal(diagnostics_message(&diagnostics, 0, NULL),
+                        "rules.yaml:7:3: warning: no field writes the rows of 'rows'");
+    rules_free(rules);
+    diagnostics_done(&diagnostics);
+}
+
 /* Whoever reads the CRM is told flat columns, each once. */
 static void test_columns_are_flat(void **state)
 {
@@ -789,6 +838,8 @@ int main(void)
         cmocka_unit_test(test_conditions_hold),
         cmocka_unit_test(test_conditions_of_presence),
         cmocka_unit_test(test_lists_are_mapped_and_spread),
+        cmocka_unit_test(test_rows_of_a_new_record),
+        cmocka_unit_test(test_rows_without_a_field),
         cmocka_unit_test(test_columns_are_flat),
         cmocka_unit_test(test_paths_of_microsoft),
         cmocka_unit_test(test_default_rules_create_an_opportunity),

@@ -88,12 +88,12 @@ static void on_answer(void *arg, const struct system_answer *answer)
     if (driver->under_way == 0)
         broken(EXIT_BROKEN_PROMISE, "a callback came twice");
     driver->under_way--;
-    print(json_pack("{s:I, s:s, s:O?, s:s?, s:s?, s:b, s:b, s:I, s:I, s:I, s:b, s:o}", "number", question->number,
+    print(json_pack("{s:I, s:s, s:O?, s:s?, s:s?, s:b, s:b, s:b, s:I, s:I, s:I, s:b, s:o}", "number", question->number,
                     "result", RESULTS[answer->result], "documents", answer->documents, "record_id", answer->record_id,
                     "deal_key", answer->deal_key, "is_created", answer->is_created, "is_certain", answer->is_certain,
-                    "status", (json_int_t)answer->status, "retry_after_ms", (json_int_t)answer->retry_after_ms, "calls",
-                    (json_int_t)answer->calls, "took_time", answer->duration_us > 0, "error",
-                    error_json(&answer->error)));
+                    "is_unfinished", answer->is_unfinished, "status", (json_int_t)answer->status, "retry_after_ms",
+                    (json_int_t)answer->retry_after_ms, "calls", (json_int_t)answer->calls, "took_time",
+                    answer->duration_us > 0, "error", error_json(&answer->error)));
     question_free(question);
 }
 
