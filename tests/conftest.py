@@ -27,7 +27,7 @@ from support.topics import Topics  # noqa: E402
 def pytest_configure(config: pytest.Config) -> None:
     # Ended by a deadline, a run stops what it started as it does on Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    config.addinivalue_line("markers", "asan: runs our programs, and is run again with those that AddressSanitizer watches")
+    config.addinivalue_line("markers", "asan: runs our programs, and is run with those that AddressSanitizer watches")
 
 
 @pytest.fixture(scope="session")
