@@ -201,6 +201,13 @@ def is_ingest(program: Program) -> bool:
     return program.config is not None and program.config.name.startswith("ingest")
 
 
+def wait_agreed(editor: Editor) -> None:
+    try:
+        wait_until(lambda: not editor.differences(), CLOSE, "both sides agree on every mapped field")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {editor.differences()}") from None
+
+
 def wait_still(deals: Deals, calls: Calls) -> None:
     """Nothing loops: both systems are asked what is new, time and again, and nothing else is called any more."""
     seen = (calls.count(), rounds(deals))
@@ -235,7 +242,7 @@ def test_both_sides_end_the_same(deals: Deals, seed: int) -> None:
         if pause > 0:  # the editor's own pace; nothing is waited for
             time.sleep(pause)
     policy(deals, PEACE)
-    wait_until(lambda: not editor.differences(), CLOSE, "both sides agree on every mapped field")
+    wait_agreed(editor)
     wait_still(deals, calls)
     spent = calls.count()
     settled = 0
