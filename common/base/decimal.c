@@ -71,7 +71,7 @@ bool decimal_parse(const char *string, size_t length, struct decimal *ret_decima
             return false;
         for (; string < end && is_digit(*string); string++) {
             written = written * 10 + (*string - '0');
-            if (written > DECIMAL_EXPONENT_MAX)
+            if (written > -DECIMAL_EXPONENT_MIN)
                 return false;
         }
         if (!is_digit(string[-1]))
@@ -85,7 +85,7 @@ bool decimal_parse(const char *string, size_t length, struct decimal *ret_decima
     struct decimal *decimal = &collector.decimal;
     if (decimal->count > 0) {
         long exponent = written - places + collector.pending_zeros;
-        if (exponent < -DECIMAL_EXPONENT_MAX || exponent + decimal->count - 1 > DECIMAL_EXPONENT_MAX)
+        if (exponent < DECIMAL_EXPONENT_MIN || exponent + decimal->count - 1 > DECIMAL_EXPONENT_MAX)
             return false;
         decimal->exponent = (int16_t)exponent;
         decimal->is_negative = is_negative;

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DECIMAL_DIGITS_MAX = 96, DECIMAL_EXPONENT_MAX = 400, DECIMAL_TEXT_SIZE = 512 };
+enum { DECIMAL_DIGITS_MAX = 96, DECIMAL_EXPONENT_MIN = -400, DECIMAL_EXPONENT_MAX = 399, DECIMAL_TEXT_SIZE = 512 };
 
 struct decimal {
     bool is_negative;

@@ -627,7 +627,6 @@ def install_client(fallback: Path) -> Path:
     return directory
 
 
-@pytest.mark.skipif(shutil.which("npm") is None, reason="node and npm are not installed")
 def test_independent_client_understands_the_simulator_over_tls(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "tls")
     server = authority.issue("server")

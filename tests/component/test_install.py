@@ -70,18 +70,23 @@ def configuration(prefix: Path) -> Iterator[Path]:
     """The installed example, filled in beside the installed rules; secrets are in the environment's place: files."""
     data = prefix / "share/tandem"
     text = (data / "tandem.example.yaml").read_text()
-    for word, value in {
-        "KAFKA-1:9092,KAFKA-2:9092,KAFKA-3:9092": "127.0.0.1:1",
-        "TENANT-ID": "9b1f7c52-3d0e-4a86-8c57-e2d4f60a1b39",
-        "CLIENT-ID": "11111111-1111-4111-8111-111111111111",
-        "https://ORGANISATION.crm4.dynamics.com": "https://organisation.crm4.dynamics.com",
-        "DATABASE-HOST": "127.0.0.1",
+    for placeholder, value in {
+        "<name of this process>": "one",
+        "<broker 1>:9092,<broker 2>:9092,<broker 3>:9092": "127.0.0.1:1",
+        "<tenant id of the partner account>": "9b1f7c52-3d0e-4a86-8c57-e2d4f60a1b39",
+        "<tenant id of the organisation>": "9b1f7c52-3d0e-4a86-8c57-e2d4f60a1b39",
+        "<client id of the application>": "11111111-1111-4111-8111-111111111111",
+        "<client id of the application user>": "11111111-1111-4111-8111-111111111111",
+        "<organisation>": "organisation",
+        "<database host>": "127.0.0.1",
+        "/var/lib/tandem/mapper": str(data / "store"),
     }.items():
-        text = text.replace(word, value)
+        assert placeholder in text
+        text = text.replace(placeholder, value)
     (data / "tandem.yaml").write_text(text)
     made = [data / "tandem.yaml"]
-    for name in re.findall(r"\{file: (\S+)\}", text):
-        path = data / name
+    for name in re.findall(r"\{file: (\S+)\}|: (tls/\S+)", text):
+        path = data / "".join(name)
         path.parent.mkdir(exist_ok=True)
         path.touch(mode=0o600)
         path.write_text("00" * 32 + "\n")

@@ -7,8 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.deals import Deals
 from support.waiting import wait_until
+
+pytestmark = pytest.mark.asan
 
 SETTINGS = {"ingest": {"backfill": {"per_second": 20, "page_rows": 7}}}
 LINKED, ONLY_REFERRALS, ONLY_ROWS = 10, 10, 5

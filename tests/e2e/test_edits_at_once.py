@@ -11,6 +11,8 @@ from support.deals import DEADLINE, Deals, wait_for_the_next_second
 from support.mapped_fields import differences
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.asan
+
 UNDER_WAY_MS = 2500
 RESTLESS_DELAY_MS = 300
 RESTLESS_ROUNDS = 4

@@ -6,6 +6,8 @@ import pytest
 from support.deals import DEADLINE, Deals
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.asan
+
 AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
 
 

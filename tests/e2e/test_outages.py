@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from support.deals import DEADLINE, Deals
 from support.kafka import Broker
 from support.postgres import Cluster
 from support.waiting import wait_until
+
+pytestmark = pytest.mark.asan
 
 RECOVERY_SECONDS = 60
 AWAY_SECONDS = 60

@@ -16,6 +16,8 @@ from support.paths import PROGRAMS, ROOT
 from support.stack import RULES
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.asan
+
 COMMAND_SECONDS = 30
 IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
 SETTINGS = {"partner_center": {"settling_time": "500ms"}}

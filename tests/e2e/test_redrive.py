@@ -13,6 +13,8 @@ from support.deals import DEADLINE, Deals
 from support.paths import PROGRAMS, ROOT
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.asan
+
 REFUSED = {"error": {"code": "0x80044331", "message": "too long"}}
 
 

@@ -10,6 +10,8 @@ from support.deals import DEADLINE, Deals
 from support.stack import RULES, Stack
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.asan
+
 IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
 AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
 SYNC = "msft_microsoftpartnercenterreferralsync"

@@ -147,6 +147,9 @@ def nothing_was_done_twice(deals: Deals, referrals: list[str]) -> None:
     stack = deals.stack
     assert stack.audit("SELECT * FROM verify_audit()") == []
     assert stack.audit("SELECT count(*) FROM open_intents") == [(0,)]
+    for table, columns in {"accounts": ("name", "address1_postalcode"), "contacts": ("emailaddress1",)}.items():
+        rows = deals.dynamics_365.rows(table)["value"]
+        assert max(Counter(tuple(row[each] for each in columns) for row in rows).values()) == 1, table
     ends = stack.audit(
         "SELECT topic, topic_partition, topic_offset, count(*) FROM audit WHERE phase <> 'intent'"
         " GROUP BY 1, 2, 3 HAVING count(*) > 1"

@@ -11,6 +11,8 @@ from support.mapped_fields import compared, differences, linked
 from support.stack import RULES
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.asan
+
 IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
 SETTINGS = {"partner_center": {"settling_time": "500ms"}}
 HELP = "Quotes or Licensing"

@@ -8,6 +8,8 @@ import pytest
 from support.deals import DEADLINE, Deals
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.asan
+
 STOP_SECONDS = 15
 
 

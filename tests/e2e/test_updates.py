@@ -10,6 +10,8 @@ import pytest
 from support.deals import DEADLINE, Deals
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.asan
+
 AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
 CRM_ID = "7-ABCDEF0042"
 

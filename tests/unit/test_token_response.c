@@ -111,7 +111,7 @@ static void test_wrong_life_is_refused(void **state)
                                         "\"1h\"",
                                         "\"3600.5\"",
                                         "3600.5",
-                                        "1e400",
+                                        "1e399",
                                         "true",
                                         "[]",
                                         "\" 5\"",
