@@ -36,41 +36,52 @@ int birth_explain(struct deal *deal, const struct decide_cause *cause, const cha
     return decide_write(deal, cause, &plan, effects, err);
 }
 
+/* free(); NULL when out of memory. */
+static char *text_of_refusal(const json_t *refusal)
+{
+    const char *code = json_text_of(refusal, "code");
+
+    return text_format("Partner Center has refused this deal (%s). Correct it and save it again; an administrator "
+                       "finds the details in Tandem's audit.",
+                       code == NULL ? "no reason given" : code);
+}
+
 int birth_explain_refusal(struct deal *deal, const struct decide_cause *cause, const json_t *refusal,
                           struct merge_effects *effects, struct error *err)
 {
-    const char *code = json_text_of(refusal, "code");
-    char *text =
-        text_format("Partner Center has refused this deal (%s). Correct it and save it again; an administrator "
-                    "finds the details in Tandem's audit.",
-                    code == NULL ? "no reason given" : code);
-    int status;
+    char *text = text_of_refusal(refusal);
+    int status = text == NULL ? error_no_memory(err) : birth_explain(deal, cause, text, "refused_before", effects, err);
 
-    if (text == NULL)
-        return error_no_memory(err);
-    status = birth_explain(deal, cause, text, "refused_before", effects, err);
     free(text);
     return status;
 }
 
-/* "Not sent to Partner Center: first. second." */
+/* "Not sent to Partner Center: first. second." free(); NULL when out of memory. */
+static char *text_of_problems(const json_t *explanations)
+{
+    struct text text;
+    char *taken = NULL;
+
+    text_init(&text, BIRTH_EXPLANATION_BYTES_MAX);
+    if (text_append(&text, "Not sent to Partner Center:") == 0) {
+        for (size_t i = 0; i < json_array_size(explanations); i++) {
+            if (text_appendf(&text, " %s", json_string_value(json_array_get(explanations, i))) < 0)
+                break; /* the first ones tell enough */
+        }
+        taken = text_take(&text);
+    }
+    text_done(&text);
+    return taken;
+}
+
 static int explain_all(struct deal *deal, const struct decide_cause *cause, const json_t *explanations,
                        struct merge_effects *effects, struct error *err)
 {
-    struct text text;
-    int status = -1;
+    char *text = text_of_problems(explanations);
+    int status = text == NULL ? error_no_memory(err) : birth_explain(deal, cause, text, "invalid", effects, err);
 
-    text_init(&text, BIRTH_EXPLANATION_BYTES_MAX);
-    if (text_append(&text, "Not sent to Partner Center:") < 0)
-        goto out;
-    for (size_t i = 0; i < json_array_size(explanations); i++) {
-        if (text_appendf(&text, " %s", json_string_value(json_array_get(explanations, i))) < 0)
-            break; /* the first ones tell enough */
-    }
-    status = birth_explain(deal, cause, text_string(&text), "invalid", effects, err);
-out:
-    text_done(&text);
-    return status < 0 && err->class == ERROR_NONE ? error_no_memory(err) : status;
+    free(text);
+    return status;
 }
 
 /* -- creation ------------------------------------------------------------------------------------------------------ */
@@ -240,6 +251,34 @@ static bool is_invitation_due(const struct deal *deal, const struct rules *rules
            !rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], values, false);
 }
 
+/* Nobody wants the invitation any more: should it be wanted again, its reasons are told anew. */
+static int forget_invitation_told(struct deal *deal, struct error *err)
+{
+    if (deal->invitation_told == NULL)
+        return 0;
+    if (text_equal(deal->explained, deal->invitation_told) && text_assign(&deal->explained, NULL, err) < 0)
+        return -1;
+    return text_assign(&deal->invitation_told, NULL, err);
+}
+
+/* Once for each reason, whatever else the seller is told meanwhile; the rest of the deal goes on. Frees `text`. */
+static int tell_of_invitation(struct deal *deal, const struct decide_cause *cause, char *text, const char *reason,
+                              struct merge_effects *effects, bool *ret_is_done, struct error *err)
+{
+    int status = 0;
+
+    if (text == NULL)
+        return error_no_memory(err);
+    if (!text_equal(deal->invitation_told, text)) {
+        status = text_assign(&deal->invitation_told, text, err);
+        if (status == 0)
+            status = birth_explain(deal, cause, text, reason, effects, err);
+        *ret_is_done = effects->has_decision;
+    }
+    free(text);
+    return status;
+}
+
 /* The invitation repeats the deal, with what is only for Microsoft over it. */
 static int invite(struct deal *deal, const struct decide_cause *cause, const struct settlement *whole,
                   const struct settlement *own, struct merge_effects *effects, bool *ret_is_done, struct error *err)
@@ -255,16 +294,18 @@ static int invite(struct deal *deal, const struct decide_cause *cause, const str
                                      .create_key = key,
                                      .fields = own->fields[SIDE_PARTNER_CENTER],
                                      .write = write};
+    const json_t *refusal;
 
     if (key == NULL || json_object_update(write, own->write[SIDE_PARTNER_CENTER]) < 0 ||
         (rules->invitation.write != NULL && json_object_update(write, rules->invitation.write) < 0) ||
         json_object_set_new(write, RULES_PATH_EXTERNAL_REFERENCE, json_string(deal->crm_id)) < 0 ||
         json_object_set_new(write, "engagementId", json_string(deal->engagement_id)) < 0)
         return error_no_memory(err);
-    if (decide_find_refusal(deal, rules, &plan) != NULL)
-        return 0;
+    refusal = decide_find_refusal(deal, rules, &plan);
+    if (refusal != NULL)
+        return tell_of_invitation(deal, cause, text_of_refusal(refusal), "refused_before", effects, ret_is_done, err);
     *ret_is_done = true;
-    return decide_write(deal, cause, &plan, effects, err);
+    return text_assign(&deal->invitation_told, NULL, err) < 0 ? -1 : decide_write(deal, cause, &plan, effects, err);
 }
 
 int birth_invitation(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
@@ -275,7 +316,7 @@ int birth_invitation(struct deal *deal, const struct decide_cause *cause, struct
     int status;
 
     if (!is_invitation_due(deal, rules))
-        return 0;
+        return forget_invitation_told(deal, err);
     if (settlement_init(&whole, err) < 0)
         return -1;
     if (settlement_init(&own, err) < 0) {
@@ -289,10 +330,9 @@ int birth_invitation(struct deal *deal, const struct decide_cause *cause, struct
         status = invite(deal, cause, &whole, &own, effects, ret_is_done, err);
     } else if (status == 0 && json_array_extend(whole.explanations, own.explanations) < 0) {
         status = error_no_memory(err);
-    } else if (status == 0 && deal->explained == NULL) {
-        /* An upgrade that lacks something; the rest of the deal goes on. */
-        status = explain_all(deal, cause, whole.explanations, effects, err);
-        *ret_is_done = effects->has_decision;
+    } else if (status == 0) {
+        status =
+            tell_of_invitation(deal, cause, text_of_problems(whole.explanations), "invalid", effects, ret_is_done, err);
     }
     settlement_done(&own);
     settlement_done(&whole);

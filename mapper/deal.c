@@ -25,6 +25,7 @@ const struct member DEAL_MEMBERS[] = {
     MEMBER(gone_crm, MEMBER_TEXT, false),
     MEMBER(replaced_crm_id, MEMBER_TEXT, false),
     MEMBER(explained, MEMBER_TEXT, false),
+    MEMBER(invitation_told, MEMBER_TEXT, false),
     MEMBER(rests, MEMBER_TEXT, false),
     MEMBER(is_invited, MEMBER_BOOLEAN, false),
     MEMBER(is_told, MEMBER_BOOLEAN, false),

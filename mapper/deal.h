@@ -30,6 +30,7 @@ struct deal {
     char *gone_crm;
     char *replaced_crm_id; /* of a deleted CRM record that is replaced by a new one */
     char *explained;       /* what the seller was told last, in the CRM's audit column; NULL: nothing is wrong */
+    char *invitation_told; /* what the seller was told of why Microsoft is not invited; NULL: nothing, or it is over */
     char *rests;         /* why the deal rests ("sync_off", "crm_gone", "referral_gone"), as told; NULL: it does not */
     bool is_invited;     /* Microsoft has been */
     bool is_told;        /* the CRM record's own key knows where the deal lives */
@@ -43,8 +44,8 @@ struct deal {
     json_t *pending;  /* the decision under way, as sent; NULL: none */
     json_t *parked;   /* policy manual: {field: {"partner_center", "crm"}} */
     json_t *problems; /* {field: message}: values that cannot be mapped */
-    json_t *refused;  /* {"target/purpose": the last write refused: {"decision", "rules_version", "purpose", "fields",
-                         "write", "code", "message"}}; NULL: none */
+    json_t *refused;  /* {"target/purpose": the last write refused: {"decision", "rules_version", "write", "code",
+                         "message"}}; NULL: none */
     json_t *ledger; /* {side: {field: {"value", "decision", "at"}}}: what we wrote and have not read back; NULL: none */
     json_t *causes; /* of records noted while a decision is under way */
 };

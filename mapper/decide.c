@@ -209,10 +209,9 @@ int decide_note_refusal(struct deal *deal, const struct rules *rules, const stru
 {
     const char *target = json_text_of(pending, "target"), *purpose = json_text_of(pending, "purpose");
     char key[REFUSAL_KEY_SIZE];
-    json_t *refusal = json_pack("{s:s, s:s, s:s, s:O, s:O, s:s?, s:s?}", "decision", outcome->decision_id,
-                                "rules_version", rules->version, "purpose", purpose == NULL ? "" : purpose, "fields",
-                                json_object_get(pending, "fields"), "write", json_object_get(pending, "write"), "code",
-                                outcome->error_code, "message", outcome->error_message);
+    json_t *refusal = json_pack("{s:s, s:s, s:O, s:s?, s:s?}", "decision", outcome->decision_id, "rules_version",
+                                rules->version, "write", json_object_get(pending, "write"), "code", outcome->error_code,
+                                "message", outcome->error_message);
 
     if (deal->refused == NULL)
         deal->refused = json_object();

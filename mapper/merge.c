@@ -408,24 +408,22 @@ static bool is_birth_of_referral(const struct deal *deal, const struct outcome *
            text_starts_with(deal->key, DEAL_KEY_PREFIX_CRM);
 }
 
-/* A decision that was refused and then driven again by a person: what was kept of it, for which the caller has the
- * reference; NULL: it is none such, or has come to nothing once more. Met by another version it may be decided on anew,
- * since the cause of the refusal was mended. */
-static json_t *take_refusal(struct deal *deal, const struct outcome *outcome)
+/* A decision that was refused is driven again by a person, who has mended the cause: the pusher does not carry it out but
+ * hands it back, and what is to be written is decided anew. Returns whether it was one of those refused last. */
+static bool forget_refusal(struct deal *deal, const struct outcome *outcome)
 {
     const char *key;
     json_t *refusal;
 
-    if (outcome->result == OUTCOME_REFUSED || outcome->result == OUTCOME_GONE)
-        return NULL;
+    if (outcome->result != OUTCOME_SUPERSEDED)
+        return false;
     json_object_foreach (deal->refused, key, refusal) {
         if (!text_equal(json_text_of(refusal, "decision"), outcome->decision_id))
             continue;
-        (void)json_incref(refusal);
         (void)json_object_del(deal->refused, key);
-        return refusal;
+        return true;
     }
-    return NULL;
+    return false;
 }
 
 int merge_outcome(struct deal *deal, const struct merge_context *context, const struct outcome *outcome,
@@ -434,7 +432,7 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
     /* Only told where something else is: that values no longer wait for a person. */
     const struct decide_cause cause = {.context = context, .at = outcome->finished_at, .quiet_reason = "unchanged"};
     enum side target = text_equal(outcome->target, "crm") ? SIDE_CRM : SIDE_PARTNER_CENTER;
-    json_t *pending = NULL; /* what the outcome is of, if that is known */
+    json_t *pending = deal->pending;
     enum deal_news news;
     int status;
 
@@ -442,13 +440,8 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
     if (deal->alias != NULL)
         return 0; /* late outcomes of the old key end here */
     status = see_outcome(deal, context->rules, outcome, target, &news, err);
-    if (status == 0 && text_equal(json_text_of(deal->pending, "id"), outcome->decision_id)) {
-        pending = deal->pending;
+    if (status == 0 && text_equal(json_text_of(pending, "id"), outcome->decision_id)) {
         deal->pending = NULL;
-    } else if (status == 0) {
-        pending = take_refusal(deal, outcome);
-    }
-    if (status == 0 && pending != NULL) {
         status = take_result(deal, &cause, outcome, pending, target, news, ret_effects, err);
         json_decref(pending);
         if (status == 0 && is_birth_of_referral(deal, outcome, target)) {
@@ -461,6 +454,8 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
         /* Applied, but not seen: to go on now would be to write the same once more. */
         if (status == 0 && (outcome->result != OUTCOME_APPLIED || outcome->documents != NULL))
             status = advance_deal(deal, &cause, ret_effects, err);
+    } else if (status == 0 && forget_refusal(deal, outcome)) {
+        status = advance_deal(deal, &cause, ret_effects, err);
     }
     if (status < 0)
         merge_effects_done(ret_effects);

@@ -98,16 +98,6 @@ static void look_for_gap(struct delivery *delivery)
                 LOG_INTEGER("missing", missing), LOG_TEXT("trace_id", delivery->received.trace_id));
 }
 
-/* What a person has driven again comes behind later decisions of its deal. It overwrites nothing that is newer all the
- * same where it says what it expects: a version, or that there is no such record yet. */
-static bool is_superseded(const struct delivery *delivery)
-{
-    const struct decision *decision = &delivery->received.decision;
-    const bool is_safe = decision->action == DECISION_CREATE || decision->expected_etag != NULL;
-
-    return lane_is_superseded(&delivery->item, decision->number) && !(delivery->received.is_redriven && is_safe);
-}
-
 static void begin_work(struct delivery *delivery)
 {
     struct error err = ERROR_INIT;
@@ -115,12 +105,12 @@ static void begin_work(struct delivery *delivery)
     look_for_gap(delivery);
     delivery_set_now(delivery->started_at);
     delivery->target = delivery->ports->find_target(delivery->ports->arg, delivery->received.decision.system);
-    if (is_superseded(delivery)) {
+    if (delivery->received.is_redriven || lane_is_superseded(&delivery->item, delivery->received.decision.number)) {
         (void)execution_init(&delivery->execution, &delivery->received.decision, false, 0,
                              delivery->ports->unexplained_max);
         delivery->is_executing = true;
         delivery->execution.attempts = 0;
-        execution_supersede(&delivery->execution);
+        execution_supersede(&delivery->execution, delivery->received.is_redriven);
         delivery_report_begin(delivery);
     } else if (delivery->target == NULL) {
         (void)error_set(&err, ERROR_POISON, "pusher.no_such_system", "the target system is not configured here");

@@ -241,10 +241,14 @@ enum execute_next execution_fail(struct execution *execution, const struct error
     return execution_take(execution, &failed, failed.result, false, false);
 }
 
-void execution_supersede(struct execution *execution)
+void execution_supersede(struct execution *execution, bool is_redriven)
 {
-    (void)error_set(&execution->error, ERROR_POISON, "pusher.superseded",
-                    "a later decision of the deal was carried out already");
+    if (is_redriven)
+        (void)error_set(&execution->error, ERROR_POISON, "pusher.redriven",
+                        "driven again: decided anew from both records as they are");
+    else
+        (void)error_set(&execution->error, ERROR_POISON, "pusher.superseded",
+                        "a later decision of the deal was carried out already");
     (void)finish(execution, OUTCOME_SUPERSEDED, false);
 }
 

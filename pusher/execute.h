@@ -82,8 +82,9 @@ enum execute_next execution_take(struct execution *execution, const struct syste
                                  enum system_result result, bool shows, bool is_certain);
 /* The call could not even be begun. */
 enum execute_next execution_fail(struct execution *execution, const struct error *err);
-/* Finishes without any call. */
-void execution_supersede(struct execution *execution);
+/* Finishes without any call: a later decision was carried out, or a person drives this one again, and the mapper decides
+ * anew. */
+void execution_supersede(struct execution *execution, bool is_redriven);
 void execution_done(struct execution *execution);
 
 const char *execute_result_name(int result);

@@ -7,6 +7,7 @@
 #include "common/kafka/producer.h"
 #include "common/kafka/reader.h"
 #include "common/kafka/topics.h"
+#include "common/messages/dead_letter.h"
 #include "common/runtime/loop.h"
 #include "pusher/redrive_audit.h"
 
@@ -39,6 +40,7 @@ struct run {
     char name[SET_ASIDE_NAME_SIZE]; /* of the letter that is being driven */
     char time[TIMESTAMP_TEXT_SIZE];
     struct error error;
+    bool is_there[SET_ASIDE_PLACES_MAX]; /* of the letters that were named, in their order */
     bool is_over;
 };
 
@@ -112,6 +114,36 @@ static bool is_hindered(struct run *run, const struct set_aside *letter)
     return true;
 }
 
+static void note_place(struct run *run, const struct set_aside *letter)
+{
+    const struct set_aside_selection *selection = &run->request->selection;
+
+    for (size_t i = 0; i < selection->place_count; i++)
+        run->is_there[i] |= selection->places[i].partition == letter->message.partition &&
+                            selection->places[i].offset == letter->message.offset;
+}
+
+/* Of the letters that were named by their places. */
+static void name_absent(struct run *run)
+{
+    const struct set_aside_selection *selection = &run->request->selection;
+
+    for (size_t i = 0; i < selection->place_count; i++) {
+        if (run->is_there[i])
+            continue;
+        (void)fprintf(run->out, "%" PRId32 "/%" PRId64 ": there is no such letter\n", selection->places[i].partition,
+                      selection->places[i].offset);
+        run->failures++;
+    }
+}
+
+/* There is nothing to drive in a validation event; it is only told of to somebody who names it. */
+static bool is_passed_over(const struct run *run, const struct set_aside *letter)
+{
+    return run->request->drives && run->request->selection.place_count == 0 &&
+           strcmp(letter->code, DEAD_LETTER_CODE_TEST) == 0;
+}
+
 static void on_message(void *arg, const struct kafka_message *message)
 {
     struct run *run = arg;
@@ -125,7 +157,8 @@ static void on_message(void *arg, const struct kafka_message *message)
         end(run, &err);
         return;
     }
-    if (!set_aside_is_meant(letter, &run->request->selection)) {
+    note_place(run, letter);
+    if (!set_aside_is_meant(letter, &run->request->selection) || is_passed_over(run, letter)) {
         set_aside_free(letter);
         return;
     }
@@ -260,6 +293,7 @@ static void on_read(void *arg, int32_t partition, int64_t next_offset)
     loop_timer_set(run->timer, ANSWER_MS);
     if (run->is_over)
         return;
+    name_absent(run);
     if (run->request->drives) {
         drive_first(run);
     } else {

@@ -353,7 +353,8 @@ static int sum_up(struct check *check, struct error *err)
         return error_no_memory(err);
     if (missing > 0)
         return error_set(err, ERROR_FATAL, "kafka.topics_missing",
-                         "%zu of %d topics are missing; tandem-ingest topics creates them", missing, (int)TOPIC_COUNT);
+                         "%zu of %d topics are missing; tandem-ingest topics --create makes them", missing,
+                         (int)TOPIC_COUNT);
     if (check->vital > 0)
         return error_set(err, ERROR_FATAL, "kafka.topics_differ",
                          "the topics are not as they must be in %u respects; tandem-ingest topics shows them",

@@ -8,6 +8,7 @@ import json
 import socket
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,8 @@ class Connection:
             pass
 
     def half_close(self) -> None:
-        self._socket.shutdown(socket.SHUT_WR)
+        with suppress(OSError):  # the other end may have closed already
+            self._socket.shutdown(socket.SHUT_WR)
 
     def _receive(self) -> bytes:
         try:

@@ -6,11 +6,15 @@ import signal
 
 import pytest
 from support.deals import DEADLINE, Deals
+from support.kafka import Broker
+from support.process import Program
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.asan
 
 STOP_SECONDS = 15
+DRAIN_SECONDS = 40
+CAUGHT_UP_SECONDS = 90
 
 
 @pytest.mark.parametrize("name", ["ingest", "mapper", "pusher"])
@@ -18,20 +22,70 @@ def test_program_ended_in_the_middle_of_work_loses_nothing(deals: Deals, name: s
     stack = deals.stack
     referrals = [deals.new("private") for _ in range(3)]
     deals.dynamics_365.fault("delay", method="PATCH", path=".*", times=3, delay_ms=700)
+    decided = {referral: len(deals.decisions(referral)) for referral in referrals}
     for referral in referrals:
         deals.partner_center.edit_referral(referral, details={"dealValue": 12})
-    program = next(each for each in stack.programs if each.config.name == f"{name}-{name}-1.yaml" and each.returncode is None)
+    # At least one write is under way: decided on, and held by the CRM.
+    wait_until(lambda: any(len(deals.decisions(each)) > decided[each] for each in referrals), DEADLINE, "one is decided")
+    end_and_start_again(deals, name)
+    check_arrived(deals, referrals, 12)
+
+
+@pytest.mark.parametrize("name", ["ingest", "mapper", "pusher"])
+def test_program_ended_while_its_writes_wait_for_the_crm_loses_nothing(deals: Deals, name: str) -> None:
+    """The CRM answers 503: the target is paused, lanes are parked."""
+    stack = deals.stack
+    referrals = [deals.new("private") for _ in range(2)]
+    deals.dynamics_365.fault("status", method="PATCH", path=".*", times=None, status=503)
+    position = deals.position()
+    for referral in referrals:
+        deals.partner_center.edit_referral(referral, details={"dealValue": 34})
+    wait_until(lambda: deals.dynamics_365.journal(position, "PATCH"), DEADLINE, "a write was refused for the moment")
+    end_and_start_again(deals, name)
+    deals.dynamics_365.clear_faults()
+    check_arrived(deals, referrals, 34)
+    assert stack.topics.read("dead-letters") == []
+
+
+@pytest.mark.parametrize("name", ["ingest", "mapper", "pusher"])
+def test_program_ended_without_its_broker_ends_in_time(deals: Deals, broker: Broker, name: str) -> None:
+    referral = deals.new("private")
+    program = running(deals, name)
+    broker.kill()
+    try:
+        # Also with a webhook that waits for the broker.
+        deals.partner_center.edit_referral(referral, details={"dealValue": 56})
+        program.signal(signal.SIGTERM)
+        # 90: it has waited for the broker as long as it may, and says so.
+        assert program.wait(DRAIN_SECONDS) in (0, 90)
+    finally:
+        broker.start()
+    deals.stack.start_again(program).wait_for("program.ready", deadline=60)
+    # The sender may have given up on the first one; whatever it sends next brings the whole record.
+    deals.partner_center.edit_referral(referral, details={"dealValue": 57})
+    check_arrived(deals, [referral], 57)
+
+
+def running(deals: Deals, name: str) -> Program:
+    found = [each for each in deals.stack.programs if each.returncode is None]
+    return next(each for each in found if each.config.name == f"{name}-{name}-1.yaml")
+
+
+def end_and_start_again(deals: Deals, name: str) -> None:
+    program = running(deals, name)
     program.signal(signal.SIGTERM)
     assert program.wait(STOP_SECONDS) == 0
-    again = type(program)(name, config=program.config).start()
-    again.config = program.config
-    stack.programs.append(again)
-    again.wait_for("program.ready")
+    deals.stack.start_again(program).wait_for("program.ready")
+
+
+def check_arrived(deals: Deals, referrals: list[str], value: float) -> None:
     for referral in referrals:
         wait_until(
-            lambda: float((deals.opportunity(referral) or {})["estimatedvalue"]) == 12, DEADLINE, "the change has arrived"
+            lambda referral=referral: float((deals.opportunity(referral) or {})["estimatedvalue"]) == value,
+            CAUGHT_UP_SECONDS,
+            "the change has arrived",
         )
-    assert stack.audit("SELECT * FROM verify_audit()") == []
+    assert deals.stack.audit("SELECT * FROM verify_audit()") == []
 
 
 @pytest.mark.parametrize("name", ["ingest", "mapper", "pusher"])

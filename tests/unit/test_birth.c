@@ -268,6 +268,54 @@ static void test_help_upgrades_a_deal(void **state)
     scene_end(&scene);
 }
 
+/* What an upgrade lacks is told once for each reason, again when help is chosen anew, and holds nothing else up. */
+static void test_what_an_upgrade_lacks_is_told_as_it_changes(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, BIRTH_RULES, REFERRAL);
+    scene_agrees(&scene, "{" OUR_REFERRAL "}", "{" WHOLE_ROW ", 'link': '" REFERRAL "'}");
+    scene.deal.engagement_id = text_copy(ENGAGEMENT);
+    for (int version = 2; version < 8; version += 4) {
+        reading_arrives(&scene, SIDE_CRM, version, "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo'}");
+        assert_writes(&scene, "crm", "{'audit': 'Not sent to Partner Center: Choose a contact.'}");
+        outcome_arrives(
+            &scene, OUTCOME_APPLIED, true,
+            documents_of(SIDE_CRM, version + 1, "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo'}"));
+        assert_silent(&scene);
+        reading_arrives(&scene, SIDE_CRM, version + 2,
+                        "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo', 'other': 1}");
+        assert_none(&scene, "unchanged");
+        reading_arrives(&scene, SIDE_CRM, version + 3, "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': null}");
+        assert_none(&scene, "unchanged");
+    }
+    scene_end(&scene);
+}
+
+/* A refused invitation is told to the seller, once; the deal goes on without it. */
+static void test_refused_invitation_is_explained(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, BIRTH_RULES, REFERRAL);
+    scene_agrees(&scene, "{" OUR_REFERRAL "}", "{" WHOLE_ROW ", 'link': '" REFERRAL "'}");
+    scene.deal.engagement_id = text_copy(ENGAGEMENT);
+    reading_arrives(&scene, SIDE_CRM, 2,
+                    "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo', 'contact': 'c'}");
+    assert_string_equal(scene.effects.decision.purpose, "invite");
+    outcome_arrives(&scene, OUTCOME_REFUSED, false, NULL);
+    assert_string_equal(scene.effects.decision.purpose, "explain");
+    assert_non_null(strstr(scene.effects.decision.audit_text, "(too_long)"));
+    outcome_arrives(
+        &scene, OUTCOME_APPLIED, true,
+        documents_of(SIDE_CRM, 3, "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo', 'contact': 'c'}"));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 4,
+                    "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo', 'contact': 'c', 'other': 1}");
+    assert_none(&scene, "unchanged");
+    scene_end(&scene);
+}
+
 /* A refused creation is told to the seller once, and is not sent again as it was. */
 static void test_refused_creation_is_explained(void **state)
 {
@@ -549,6 +597,8 @@ int main(void)
         cmocka_unit_test(test_referral_that_is_found_ends_the_wait),
         cmocka_unit_test(test_microsoft_is_invited_once),
         cmocka_unit_test(test_help_upgrades_a_deal),
+        cmocka_unit_test(test_what_an_upgrade_lacks_is_told_as_it_changes),
+        cmocka_unit_test(test_refused_invitation_is_explained),
         cmocka_unit_test(test_refused_creation_is_explained),
         cmocka_unit_test(test_rows_of_a_new_record_rest),
         cmocka_unit_test(test_what_a_newborn_record_shows_later_does_not_travel),

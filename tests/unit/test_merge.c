@@ -307,16 +307,14 @@ static void test_refused_write_is_not_repeated(void **state)
     scene_end(&scene);
 }
 
-/* Decision 1 was refused; a person has driven it again, and this comes of it. */
-static void redriven_arrives(struct scene *scene, enum outcome_result result, json_t *documents)
+/* Decision 1 was refused; a person has driven it again, and the pusher hands it back. */
+static void redriven_arrives(struct scene *scene)
 {
     struct outcome outcome = {.decision_id = text_copy(REFERRAL "#1"),
                               .deal_key = text_copy(REFERRAL),
-                              .result = (int)result,
-                              .is_certain = result == OUTCOME_APPLIED,
+                              .result = OUTCOME_SUPERSEDED,
                               .target = text_copy("crm"),
-                              .finished_at = text_copy("2026-01-01T00:02:00Z"),
-                              .documents = documents};
+                              .finished_at = text_copy("2026-01-01T00:02:00Z")};
     const struct merge_context context = {.rules = scene->rules, .topic = "outcomes"};
     struct error err = ERROR_INIT;
 
@@ -333,38 +331,50 @@ static void begin_refused(struct scene *scene)
                     documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}"));
 }
 
-/* A refused write that was driven again and meets another version is decided on anew, once; refused again, it rests. */
-static void test_refused_write_that_meets_an_edit_is_decided_anew(void **state)
+/* A refused write that is driven again is decided anew, once, from both records as they are. */
+static void test_refused_write_driven_again_is_decided_anew(void **state)
 {
     struct scene scene;
 
     (void)state;
     begin_refused(&scene);
-    redriven_arrives(&scene, OUTCOME_REFUSED, documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}"));
-    assert_silent(&scene);
-    assert_int_equal(json_object_size(scene.deal.refused), 1);
-    redriven_arrives(&scene, OUTCOME_CONFLICT,
-                     documents_of(SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n', 'other': 1}"));
+    redriven_arrives(&scene);
     assert_writes(&scene, "crm", "{'city': 'B '}");
-    assert_string_equal(scene.effects.decision.expected_version, "2");
+    assert_string_equal(scene.effects.decision.id, REFERRAL "#2");
+    redriven_arrives(&scene);
+    assert_silent(&scene);
     scene_end(&scene);
 }
 
-/* A refused write that a person has driven again, and that is taken, counts like any other: its image is the base, the
- * refusal is forgotten, and what waited goes on. */
-static void test_refused_write_that_is_taken_later_counts(void **state)
+/* What was refused and is no longer wanted is not written when it is driven again: nothing goes back in time. */
+static void test_driven_again_writes_nothing_old(void **state)
 {
     struct scene scene;
 
     (void)state;
     begin_refused(&scene);
-    redriven_arrives(&scene, OUTCOME_APPLIED, documents_of(SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'b', 'notes': 'n'}"));
-    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 3, "{" LINKED_REFERRAL ", 'city': 'A', 'details': {'notes': 'n'}}");
+    assert_none(&scene, "unchanged");
+    redriven_arrives(&scene);
+    if (scene.effects.has_decision)
+        assert_none(&scene, "unchanged");
     assert_int_equal(json_object_size(scene.deal.refused), 0);
-    assert_string_equal(json_text_of(deal_base(&scene.deal, SIDE_CRM), "city"), "b");
-    assert_string_equal(json_text_of(deal_base(&scene.deal, SIDE_PARTNER_CENTER), "city"), "B ");
-    reading_arrives(&scene, SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'b', 'notes': 'n'}");
-    assert_none(&scene, "echo");
+    scene_end(&scene);
+}
+
+/* Of two that were refused one after the other only what is wanted now is written. */
+static void test_driven_again_writes_the_newest(void **state)
+{
+    struct scene scene;
+
+    (void)state;
+    begin_refused(&scene);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 3, "{" LINKED_REFERRAL ", 'city': 'C', 'details': {'notes': 'n'}}");
+    outcome_arrives(&scene, OUTCOME_REFUSED, false,
+                    documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}"));
+    redriven_arrives(&scene);
+    assert_silent(&scene);
+    assert_int_equal(json_object_size(scene.deal.refused), 1);
     scene_end(&scene);
 }
 
@@ -709,8 +719,9 @@ int main(void)
         cmocka_unit_test(test_parked_values_that_meet_in_an_outcome_are_told),
         cmocka_unit_test(test_late_outcome_is_a_reading),
         cmocka_unit_test(test_refused_write_is_not_repeated),
-        cmocka_unit_test(test_refused_write_that_is_taken_later_counts),
-        cmocka_unit_test(test_refused_write_that_meets_an_edit_is_decided_anew),
+        cmocka_unit_test(test_refused_write_driven_again_is_decided_anew),
+        cmocka_unit_test(test_driven_again_writes_nothing_old),
+        cmocka_unit_test(test_driven_again_writes_the_newest),
         cmocka_unit_test(test_two_refused_writes_come_to_rest),
         cmocka_unit_test(test_problem_does_not_stop_the_rest),
         cmocka_unit_test(test_new_referral_is_created_then_linked),
