@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.deals import DEADLINE, Deals, wait_for_the_next_second
+from support.ingest import metrics
 from support.stack import RULES, Stack
 from support.waiting import wait_until
 
@@ -76,6 +77,10 @@ class Conflict:
             "SELECT field, partner_center, crm, policy, winner FROM conflicts WHERE deal_key = %s AND result = 'applied'",
             self.referral,
         )
+
+    def waiting(self) -> list[tuple[Any, ...]]:
+        query = "SELECT field, partner_center, crm FROM manual_conflicts WHERE deal_key = %s"
+        return self.deals.stack.audit(query, self.referral)
 
     def state(self) -> dict[str, Any]:
         """The deal as the mapper keeps it."""
@@ -189,9 +194,62 @@ def test_policy_manual_keeps_both_values_and_lets_other_fields_flow(conflict: Co
     assert to_partner_center and not any("USD" in each for each in to_partner_center)
     assert not [each for each in conflict.audited() if each[4] in ("partner-center", "crm")]
 
-    # A person settles it: both sides then say the same.
+    assert conflict.waiting() == [("currency", "GBP", "USD")]
+
+    # A person settles it by editing: both sides then say the same.
     conflict.in_partner_center(currency="USD")
     wait_until(lambda: conflict.state()["parked"] == {}, DEADLINE, "nothing is parked any more")
+    wait_until(lambda: conflict.waiting() == [], DEADLINE, "the view says so, too")
+
+
+@pytest.mark.parametrize("take", ["partner-center", "crm"])
+def test_manual_conflict_is_settled_by_the_command(conflict: Conflict, take: str) -> None:
+    currencies = {each["isocurrencycode"]: each["transactioncurrencyid"] for each in currency_rows(conflict.deals)}
+    with conflict.unheard():
+        conflict.in_the_crm(**{"transactioncurrencyid@odata.bind": f"/transactioncurrencies({currencies['USD']})"})
+        conflict.in_partner_center(currency="GBP")
+    wait_until(lambda: conflict.waiting() == [("currency", "GBP", "USD")], DEADLINE, "the view lists the conflict")
+    conflict.deals.wait_quiet(conflict.referral)
+    mapper = next(each for each in conflict.deals.stack.programs if each.config.name.startswith("mapper"))
+    said = conflict.deals.stack.command(
+        "mapper", "settle", "--deal", conflict.referral, "--field", "currency", "--take", take, config=mapper.config
+    )
+    assert conflict.referral in said
+    wanted = "GBP" if take == "partner-center" else "USD"
+
+    def both() -> tuple[str, str]:
+        bound = conflict.row()["_transactioncurrencyid_value"]
+        return str(conflict.details()["currency"]), next(code for code, each in currencies.items() if each == bound)
+
+    wait_until(lambda: both() == (wanted, wanted), DEADLINE, "both sides have the value that was taken")
+    wait_until(lambda: conflict.waiting() == [], DEADLINE, "nothing waits any more")
+
+
+def test_near_miss_is_told_in_the_view_and_counted(conflict: Conflict) -> None:
+    """A seller types over what we have just written, before we have read it back."""
+    before = near_misses_counted(conflict)
+    crm = conflict.deals.dynamics_365
+    crm.delivery_policy(paused=True)
+    try:
+        conflict.in_partner_center(dealValue=1000)
+        wait_until(lambda: float(conflict.row()["estimatedvalue"]) == 1000, DEADLINE, "the value has arrived")
+        conflict.in_the_crm(estimatedvalue=1001)
+    finally:
+        crm.delivery_policy(paused=False)
+    query = "SELECT field, written, found FROM near_misses WHERE deal_key = %s"
+    wait_until(
+        lambda: conflict.deals.stack.audit(query, conflict.referral) == [("deal_value", 1000, 1001)],
+        DEADLINE,
+        "the view tells both values",
+    )
+    assert near_misses_counted(conflict) == before + 1
+
+
+def near_misses_counted(conflict: Conflict) -> float:
+    stack = conflict.deals.stack
+    program = next(each for each in stack.programs if each.config.name.startswith("mapper"))
+    found = metrics(int(stack.admin_address(program).rsplit(":", 1)[1]))
+    return sum(value for name, value in found.items() if name.startswith("tandem_mapper_near_misses_total"))
 
 
 def currency_rows(deals: Deals) -> list[dict[str, Any]]:
