@@ -39,8 +39,8 @@ const char REGISTER_DETAILS[] =
     "                          as well. This is the dry run.\n"
     "\n"
     "Exit status: 0 when it is done, or as wanted; 1 when something was refused, not found as wanted, or could not be\n"
-    "reached; 64 for the command line; 71 for Kafka (Partner Center's actions: the refresh token is kept there); 78 for\n"
-    "the configuration.\n";
+    "reached; 64 for the command line; 71 when Kafka's topics are not as they must be (Partner Center's actions: the\n"
+    "refresh token is kept there); 78 for the configuration.\n";
 
 static const char *const PARTNER_CENTER_ACTIONS[] = {"show", "events", "create", "test"};
 static const char *const PARTNER_CENTER_ONLY[] = {

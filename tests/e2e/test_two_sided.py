@@ -260,6 +260,8 @@ def test_both_sides_end_the_same(deals: Deals, seed: int) -> None:
             settled += 1
     assert editor.differences() == []
     assert len(deals.stack.opportunities()) == DEALS
+    referrals = editor.center.admin("GET", "/_sim/referrals")["referrals"]
+    assert len([each for each in referrals if each["organizationId"] != "msft"]) == DEALS
     assert len(editor.pairs()) == DEALS
     assert deals.stack.audit("SELECT * FROM verify_audit()") == []
     print(
