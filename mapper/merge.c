@@ -348,6 +348,7 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
 {
     const struct rules *rules = cause->context->rules;
     char **gone = target == SIDE_CRM ? &deal->gone_crm : &deal->gone_partner_center;
+    bool is_invitation;
 
     switch ((enum outcome_result)outcome->result) {
     case OUTCOME_APPLIED:
@@ -357,14 +358,17 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
             deal->refused = NULL;
         }
         deal->conflict_rounds = 0;
-        deal->is_invited = deal->is_invited || text_equal(json_text_of(pending, "purpose"), "invite");
+        is_invitation = text_equal(json_text_of(pending, "purpose"), "invite");
+        deal->is_invited = deal->is_invited || is_invitation;
         if (outcome->documents == NULL) /* applied, but not seen: the record has to be read before its base is known */
             return decide_to_ask(rules, deal, target, target == SIDE_CRM ? deal->crm_id : deal->referral_id, cause,
                                  effects, err);
         if (take_base(deal, rules, pending, target, outcome, err) < 0)
             return -1;
-        if (news == DEAL_NEWER && ledger_note(deal, target, json_object_get(pending, "fields"), outcome->decision_id,
-                                              outcome->finished_at, err) < 0)
+        /* An invitation is written to Microsoft's referral, not to the one that is read. */
+        if (news == DEAL_NEWER && !is_invitation &&
+            ledger_note(deal, target, json_object_get(pending, "fields"), outcome->decision_id, outcome->finished_at,
+                        err) < 0)
             return -1;
         if (news != DEAL_NEWER) /* the echo was here before */
             effects->echoes += ledger_count(rules, json_object_get(pending, "fields"));

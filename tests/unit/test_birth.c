@@ -259,6 +259,8 @@ static void test_help_upgrades_a_deal(void **state)
     add_microsofts(documents, 2, "{'status': 'New'}");
     outcome_arrives(&scene, OUTCOME_APPLIED, true, documents);
     assert_silent(&scene);
+    /* What was written is Microsoft's referral: ours does not show it, and nobody is told of a near miss. */
+    assert_null(json_object_get(scene.deal.ledger, "partner-center"));
     reading_arrives(&scene, SIDE_CRM, 5,
                     "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': null, 'contact': 'c'}");
     assert_none(&scene, "unchanged");
