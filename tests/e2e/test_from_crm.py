@@ -97,6 +97,10 @@ def test_opportunity_becomes_a_referral(
     assert referral["customerProfile"]["name"] == "Wingtip Trams GmbH"
     assert referral["customerProfile"]["address"]["country"] == "DE"
     assert len(seller.microsofts(referral["engagementId"])) == invited
+    # One deal, under its referral's key, whatever key it began with; and nobody has typed over anything.
+    audit = seller.deals.stack.audit
+    assert audit("SELECT deal_key, status FROM deal_status WHERE crm_id = %s", opportunity) == [(referral["id"], "applied")]
+    assert audit("SELECT * FROM near_misses WHERE crm_id = %s", opportunity) == []
 
 
 def test_edits_alternate_between_the_sides(seller: Seller) -> None:
