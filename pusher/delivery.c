@@ -102,7 +102,8 @@ static void begin_work(struct delivery *delivery)
 {
     struct error err = ERROR_INIT;
 
-    look_for_gap(delivery);
+    if (!delivery->received.is_redriven) /* its number is an old one */
+        look_for_gap(delivery);
     delivery_set_now(delivery->started_at);
     delivery->target = delivery->ports->find_target(delivery->ports->arg, delivery->received.decision.system);
     if (delivery->received.is_redriven || lane_is_superseded(&delivery->item, delivery->received.decision.number)) {

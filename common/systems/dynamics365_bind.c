@@ -78,28 +78,15 @@ static void on_lookup_made(void *arg, const struct http_response *response, cons
 static int make_lookup(struct dynamics_operation *operation, struct error *err)
 {
     const json_t *lookup = json_object_get(operation->binding.lookups, operation->navigation);
-    char *body = json_write(json_object_get(lookup, "values"), false, NULL);
     struct dynamics_table table;
     char id[UUID_TEXT_SIZE];
+    size_t length = 0;
+    char *body = json_write(json_object_get(lookup, "values"), false, &length);
     char *path = NULL;
-    int status;
 
-    if (body != NULL && dynamics_table_of(lookup, &table) && dynamics_lookup_id(lookup, id) == 0)
+    if (dynamics_table_of(lookup, &table) && dynamics_lookup_id(lookup, id) == 0)
         path = text_format("%s(%s)", table.set, id);
-    if (path == NULL) {
-        status = error_no_memory(err);
-    } else {
-        const struct dynamics_request request = {.method = HTTP_PATCH,
-                                                 .path = path,
-                                                 .body = body,
-                                                 .body_length = strlen(body),
-                                                 .precondition_name = "If-None-Match",
-                                                 .precondition = "*"};
-        status = dynamics_operation_send(operation, &request, on_lookup_made, err);
-    }
-    free(body);
-    free(path);
-    return status;
+    return dynamics_operation_patch(operation, path, body, length, "If-None-Match", "*", NULL, on_lookup_made, err);
 }
 
 static void on_lookup(void *arg, const struct http_response *response, const struct error *err)

@@ -167,6 +167,25 @@ int dynamics_operation_get(struct dynamics_operation *operation, const char *pat
     return dynamics_operation_send(operation, &request, on_response, err);
 }
 
+int dynamics_operation_patch(struct dynamics_operation *operation, char *path, char *body, size_t length,
+                             const char *precondition_name, const char *precondition, const char *prefer,
+                             api_callback on_response, struct error *err)
+{
+    const struct dynamics_request request = {.method = HTTP_PATCH,
+                                             .path = path,
+                                             .body = body,
+                                             .body_length = length,
+                                             .precondition_name = precondition_name,
+                                             .precondition = precondition,
+                                             .prefer = prefer};
+    int status = path == NULL || body == NULL ? error_no_memory(err)
+                                              : dynamics_operation_send(operation, &request, on_response, err);
+
+    free(path);
+    free(body);
+    return status;
+}
+
 void dynamics_operation_go_on(struct dynamics_operation *operation,
                               int (*next)(struct dynamics_operation *operation, struct error *err))
 {

@@ -116,6 +116,10 @@ int dynamics_operation_send(struct dynamics_operation *operation, const struct d
                             api_callback on_response, struct error *err) TANDEM_MUST_CHECK;
 int dynamics_operation_get(struct dynamics_operation *operation, const char *path, api_callback on_response,
                            struct error *err) TANDEM_MUST_CHECK;
+/* Changes or creates a record. Frees `path` and `body`; where one of them is NULL there was no memory for it. */
+int dynamics_operation_patch(struct dynamics_operation *operation, char *path, char *body, size_t length,
+                             const char *precondition_name, const char *precondition, const char *prefer,
+                             api_callback on_response, struct error *err) TANDEM_MUST_CHECK;
 bool dynamics_is_success(const struct http_response *response);
 /* Makes the next request; what cannot even be asked is answered here. */
 void dynamics_operation_go_on(struct dynamics_operation *operation,

@@ -165,11 +165,10 @@ static const json_t *create_key_of(const struct dynamics_operation *operation)
     return operation->write.decision == NULL ? NULL : operation->write.decision->create_key;
 }
 
-int dynamics_read_record(struct dynamics_operation *operation, struct error *err)
+int dynamics_read_at(struct dynamics_operation *operation, char *record, api_callback on_response, struct error *err)
 {
     const struct config_list *columns = &operation->dynamics->settings->columns;
     char *query = dynamics_query(operation->entity, columns, true);
-    char *record = dynamics_path(operation->entity, operation->record_id, create_key_of(operation));
     char *path = query == NULL || record == NULL ? NULL : text_format("%s?%s", record, query);
     /* "null" has the service answer from its tables and not from a cache. */
     const struct dynamics_request request = {.method = HTTP_GET,
@@ -178,10 +177,16 @@ int dynamics_read_record(struct dynamics_operation *operation, struct error *err
                                                  dynamics_reads_collections(columns) ? "If-None-Match" : NULL,
                                              .precondition = "null",
                                              .prefer = dynamics_label_preference(columns)};
-    int status = path == NULL ? error_no_memory(err) : dynamics_operation_send(operation, &request, on_record, err);
+    int status = path == NULL ? error_no_memory(err) : dynamics_operation_send(operation, &request, on_response, err);
 
     free(query);
     free(record);
     free(path);
     return status;
+}
+
+int dynamics_read_record(struct dynamics_operation *operation, struct error *err)
+{
+    return dynamics_read_at(operation, dynamics_path(operation->entity, operation->record_id, create_key_of(operation)),
+                            on_record, err);
 }

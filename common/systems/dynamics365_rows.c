@@ -9,6 +9,7 @@
 #include "common/systems/dynamics365_bind.h"
 #include "common/systems/dynamics365_child.h"
 #include "common/systems/dynamics365_query.h"
+#include "common/systems/dynamics365_read.h"
 #include "common/systems/dynamics365_table.h"
 
 static int next_row(struct dynamics_operation *operation, struct error *err);
@@ -102,25 +103,11 @@ static int send_row(struct dynamics_operation *operation, struct error *err)
     char *body = dynamics_child_body(child, dynamics_entity_set(operation->entity), operation->record_id,
                                      operation->row.binds, &length);
     char *path = NULL;
-    int status;
 
     if (dynamics_table_of(json_object_get(child, "table"), &table) &&
         dynamics_child_id(child, operation->record_id, id) == 0)
         path = text_format("%s(%s)", table.set, id);
-    if (body == NULL || path == NULL) {
-        status = error_no_memory(err);
-    } else {
-        const struct dynamics_request request = {.method = HTTP_PATCH,
-                                                 .path = path,
-                                                 .body = body,
-                                                 .body_length = length,
-                                                 .precondition_name = "If-None-Match",
-                                                 .precondition = "*"};
-        status = dynamics_operation_send(operation, &request, on_row, err);
-    }
-    free(body);
-    free(path);
-    return status;
+    return dynamics_operation_patch(operation, path, body, length, "If-None-Match", "*", NULL, on_row, err);
 }
 
 /* -- when all are there -------------------------------------------------------------------------------------------- */
@@ -141,9 +128,8 @@ static int mark(struct dynamics_operation *operation, struct error *err)
 {
     const struct decision *decision = operation->write.decision;
     const size_t refused = operation->row.refused;
-    char *remark, *body, *path;
+    char *remark, *body;
     size_t length = 0;
-    int status;
 
     operation->on_refused = NULL;
     if (!dynamics_has_audit(decision))
@@ -154,22 +140,9 @@ static int mark(struct dynamics_operation *operation, struct error *err)
                                "audit",
                                refused, json_array_size(operation->parts.children));
     body = remark == NULL ? NULL : dynamics_mark_body(decision, remark, &length);
-    path = dynamics_path(operation->entity, operation->record_id, NULL);
-    if (body == NULL || path == NULL) {
-        status = error_no_memory(err);
-    } else {
-        const struct dynamics_request request = {.method = HTTP_PATCH,
-                                                 .path = path,
-                                                 .body = body,
-                                                 .body_length = length,
-                                                 .precondition_name = "If-Match",
-                                                 .precondition = "*"};
-        status = dynamics_operation_send(operation, &request, on_marked, err);
-    }
     free(remark);
-    free(body);
-    free(path);
-    return status;
+    return dynamics_operation_patch(operation, dynamics_path(operation->entity, operation->record_id, NULL), body,
+                                    length, "If-Match", "*", NULL, on_marked, err);
 }
 
 static int begin_row(struct dynamics_operation *operation, struct error *err)
@@ -247,20 +220,6 @@ static void on_existing(void *arg, const struct http_response *response, const s
 
 int dynamics_rows_resume(struct dynamics_operation *operation, struct error *err)
 {
-    const struct config_list *columns = &operation->dynamics->settings->columns;
-    char *query = dynamics_query(operation->entity, columns, true);
-    char *record = dynamics_path(operation->entity, NULL, operation->write.decision->create_key);
-    char *path = query == NULL || record == NULL ? NULL : text_format("%s?%s", record, query);
-    const struct dynamics_request request = {.method = HTTP_GET,
-                                             .path = path,
-                                             .precondition_name =
-                                                 dynamics_reads_collections(columns) ? "If-None-Match" : NULL,
-                                             .precondition = "null",
-                                             .prefer = dynamics_label_preference(columns)};
-    int status = path == NULL ? error_no_memory(err) : dynamics_operation_send(operation, &request, on_existing, err);
-
-    free(query);
-    free(record);
-    free(path);
-    return status;
+    return dynamics_read_at(operation, dynamics_path(operation->entity, NULL, operation->write.decision->create_key),
+                            on_existing, err);
 }

@@ -191,22 +191,16 @@ static int patch_record(struct dynamics_operation *operation, char *body, size_t
     char *prefer = text_format("return=representation%s%s", labels == NULL ? "" : ",", labels == NULL ? "" : labels);
     int status;
 
-    if (body == NULL || path == NULL || prefer == NULL) {
+    if (prefer == NULL) {
+        free(path);
+        free(body);
         status = error_no_memory(err);
     } else {
-        const struct dynamics_request request = {.method = HTTP_PATCH,
-                                                 .path = path,
-                                                 .body = body,
-                                                 .body_length = length,
-                                                 .precondition_name = precondition_name,
-                                                 .precondition = precondition,
-                                                 .prefer = prefer};
-        status = dynamics_operation_send(operation, &request, on_response, err);
+        status = dynamics_operation_patch(operation, path, body, length, precondition_name, precondition, prefer,
+                                          on_response, err);
     }
-    free(body);
     free(record);
     free(query);
-    free(path);
     free(prefer);
     return status;
 }
