@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.deals import DEADLINE, Deals
+from support.deals import DEADLINE, IDENTIFIER, Deals
 from support.waiting import wait_until
 
-IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
 LINK = "msft_microsoftpartnercenterreferrallink"
 AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
 HELP = "Proof of Concept or Demo"
@@ -38,21 +37,12 @@ class Seller:
     def audit(self, opportunity: str) -> str:
         return str(self.row(opportunity)[AUDIT] or "")
 
-    def referrals_of(self, opportunity: str) -> list[dict[str, Any]]:
-        """Ours that name the opportunity; Microsoft's side is not among them."""
-        every = self.deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
-        return [each for each in every if each.get("externalReferenceId") == opportunity and each["organizationId"] != "msft"]
-
     def wait_linked(self, opportunity: str) -> dict[str, Any]:
-        wait_until(lambda: self.row(opportunity)[IDENTIFIER], DEADLINE, "the opportunity has its identifier")
-        [referral] = self.referrals_of(opportunity)
-        assert self.row(opportunity)[IDENTIFIER] == referral["id"]
+        identifier = self.deals.wait_identifier(opportunity)
+        [referral] = self.deals.referrals_of(opportunity)
+        assert identifier == referral["id"]
         self.deals.wait_quiet(referral["id"])
         return referral
-
-    def microsofts(self, engagement: str) -> list[dict[str, Any]]:
-        every = self.deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
-        return [each for each in every if each["engagementId"] == engagement and each["organizationId"] == "msft"]
 
 
 @pytest.fixture
@@ -65,7 +55,7 @@ def posts(deals: Deals, since: int) -> list[dict[str, Any]]:
 
 
 def position(deals: Deals) -> int:
-    return int(deals.partner_center.admin("GET", "/_sim/journal")["next"])
+    return deals.partner_center.position()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +86,7 @@ def test_opportunity_becomes_a_referral(
     assert [each["email"] for each in referral["team"]] == ["jonas.weidlich@nordlicht.example"]
     assert referral["customerProfile"]["name"] == "Wingtip Trams GmbH"
     assert referral["customerProfile"]["address"]["country"] == "DE"
-    assert len(seller.microsofts(referral["engagementId"])) == invited
+    assert len(seller.deals.microsofts(referral["engagementId"])) == invited
     # One deal, under its referral's key, whatever key it began with; and nobody has typed over anything.
     audit = seller.deals.stack.audit
     assert audit("SELECT deal_key, status FROM deal_status WHERE crm_id = %s", opportunity) == [(referral["id"], "applied")]
@@ -173,16 +163,16 @@ def test_lost_answers_make_no_second_referral(seller: Seller) -> None:
     center.fault("apply-then-drop", "POST", "/referrals")
     opportunity = seller.new(name="Lost answer", help=HELP)
     referral = seller.wait_linked(opportunity)
-    assert len(seller.referrals_of(opportunity)) == 1
-    assert len(seller.microsofts(referral["engagementId"])) == 1
+    assert len(seller.deals.referrals_of(opportunity)) == 1
+    assert len(seller.deals.microsofts(referral["engagementId"])) == 1
 
 
 def test_help_upgrades_a_private_deal(seller: Seller) -> None:
     opportunity = seller.new(name="Upgrade", visible=False)
     referral = seller.wait_linked(opportunity)
-    assert seller.microsofts(referral["engagementId"]) == []
+    assert seller.deals.microsofts(referral["engagementId"]) == []
     seller.edit(opportunity, help=HELP)
-    wait_until(lambda: len(seller.microsofts(referral["engagementId"])) == 1, DEADLINE, "Microsoft is invited")
+    wait_until(lambda: len(seller.deals.microsofts(referral["engagementId"])) == 1, DEADLINE, "Microsoft is invited")
     seller.deals.wait_quiet(referral["id"])
     consent = seller.deals.referral(referral["id"])["consent"]
     assert consent["consentToShareReferralWithMicrosoftSellers"] is True

@@ -67,7 +67,7 @@ class Pair:
 
     @contextmanager
     def pusher_held(self) -> Iterator[None]:
-        [pusher] = [each for each in self.deals.stack.programs if each.command[0].endswith("tandem-pusher")]
+        pusher = self.deals.stack.running("pusher-1")
         pusher.signal(signal.SIGSTOP)
         try:
             yield
@@ -129,19 +129,13 @@ def test_an_edit_is_decided_as_previewed(pair: Pair, edit: Callable[[Pair], None
 
 @pytest.mark.parametrize("later", ["partner-center", "crm"])
 def test_a_conflict_is_settled_as_previewed(pair: Pair, later: str) -> None:
-    simulators = (pair.deals.partner_center, pair.deals.dynamics_365)
     edits = [
         lambda: pair.deals.partner_center.edit_referral(pair.referral, details={"notes": "The portal's"}),
         lambda: pair.deals.dynamics_365.edit_row("opportunities", pair.opportunity, description="The CRM's"),
     ]
-    for simulator in simulators:
-        simulator.delivery_policy(paused=True)
-    try:
+    with pair.deals.unheard():
         for edit in edits if later == "crm" else reversed(edits):
             edit()
-    finally:
-        for simulator in simulators:
-            simulator.delivery_policy(paused=False)
     pair.deals.wait_quiet(pair.referral)
     [settled] = [each for each in pair.decisions() if each.get("conflicts")]
     [conflict] = settled["conflicts"]

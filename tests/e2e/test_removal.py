@@ -41,7 +41,7 @@ def test_sync_off_by_policy_hold_lets_nothing_leave_the_crm(deals: Deals) -> Non
     assert row is not None
     deals.dynamics_365.edit_row("opportunities", row["opportunityid"], **{SYNC: False})
     wait_until(lambda: standing(deals, referral) == [("rests", "sync_off")], DEADLINE, "the deal rests, in the audit")
-    center = int(deals.partner_center.admin("GET", "/_sim/journal")["next"])
+    center = deals.partner_center.position()
     deals.dynamics_365.edit_row("opportunities", row["opportunityid"], description="Not for Microsoft")
     deals.partner_center.edit_referral(referral, details={"dealValue": 123})
 

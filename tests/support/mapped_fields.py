@@ -74,7 +74,7 @@ class Linked:
 def linked(deals: Deals, referral: str) -> Linked:
     row = deals.opportunity(referral)
     assert row is not None, f"referral {referral} has no opportunity"
-    every = deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
+    every = deals.partner_center.referrals()
     return linked_of(deals, every, referral, row["opportunityid"])
 
 

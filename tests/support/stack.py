@@ -188,6 +188,13 @@ class Stack:
         self.programs.append(program)
         return program.start()
 
+    def running(self, instance: str) -> Program:
+        """The process of this instance name that runs."""
+        [program] = [
+            each for each in self.programs if each.config.name.endswith(f"-{instance}.yaml") and each.returncode is None
+        ]
+        return program
+
     def start_again(self, ended: Program) -> Program:
         """The successor of a process that has ended: under its name, at its addresses, with its local store."""
         config = ended.config
