@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import pytest
 from support.deals import DEADLINE, Deals, wait_for_the_next_second
+from support.default_rules import RULES, with_policies
 from support.ingest import metrics
 from support.simulators import unheard
-from support.stack import RULES, Stack
+from support.stack import Stack
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.asan
@@ -22,14 +22,7 @@ POLICIES = {"deal_value": "partner-center", "notes": "crm", "closing_date": "lat
 
 @pytest.fixture(scope="module", autouse=True)
 def mapper(stack: Stack) -> None:
-    rules = RULES.read_text()
-    for field, policy in POLICIES.items():
-        # Within the field's own lines, which end at the first empty one.
-        rules, count = re.subn(rf"(- name: {field}\n(?:.+\n)*? +conflict: ).*", rf"\g<1>{policy}", rules)
-        assert count == 1, f"field {field} has no policy to be changed"
-    path = stack.folder / "rules.yaml"
-    path.write_text(rules)
-    stack.start_program("mapper", "mapper-1", mapper={"rules": str(path)}).wait_for("program.ready")
+    stack.start_mapper(with_policies(RULES.read_text(), POLICIES))
 
 
 class Conflict:

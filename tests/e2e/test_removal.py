@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 from support.deals import DEADLINE, Deals
-from support.stack import RULES, Stack
+from support.default_rules import RULES, with_removal
+from support.stack import Stack
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.asan
@@ -22,13 +22,7 @@ PROCESSES = {"mapper": 0}
 
 @pytest.fixture(scope="module", autouse=True)
 def mapper(stack: Stack) -> None:
-    rules = RULES.read_text()
-    for policy, value in {"sync_off": "hold", "crm_deleted": "recreate"}.items():
-        rules, count = re.subn(rf"^(  {policy}: ).*", rf"\g<1>{value}", rules, flags=re.MULTILINE)
-        assert count == 1
-    path = stack.folder / "rules.yaml"
-    path.write_text(rules)
-    stack.start_program("mapper", "mapper-1", mapper={"rules": str(path)}).wait_for("program.ready")
+    stack.start_mapper(with_removal(RULES.read_text(), {"sync_off": "hold", "crm_deleted": "recreate"}))
 
 
 def standing(deals: Deals, referral: str) -> list[tuple[Any, ...]]:
