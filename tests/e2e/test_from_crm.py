@@ -12,6 +12,7 @@ from support.waiting import wait_until
 
 LINK = "msft_microsoftpartnercenterreferrallink"
 AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
+VISIBLE = "msft_microsoftpartnercenterreferralvisible"
 HELP = "Proof of Concept or Demo"
 SETTINGS = {"partner_center": {"settling_time": "500ms"}}
 
@@ -179,6 +180,35 @@ def test_help_upgrades_a_private_deal(seller: Seller) -> None:
     seller.edit(opportunity, help=None)  # never a downgrade
     seller.deals.wait_quiet(referral["id"])
     assert seller.deals.referral(referral["id"])["consent"]["consentToShareReferralWithMicrosoftSellers"] is True
+
+
+@pytest.mark.parametrize("words", [{"visible": True}, {"help": HELP, "visible": True}], ids=["partner-led", "co-sell"])
+def test_a_deal_is_never_taken_back(seller: Seller, words: dict[str, Any]) -> None:
+    """Visible no more, help no more: that stays in the CRM. Nothing changes at Partner Center, and the rest goes on."""
+    opportunity = seller.new(name="Kept", **words)
+    before = seller.wait_linked(opportunity)
+    theirs = seller.deals.microsofts(before["engagementId"])
+    told, since, decided = seller.audit(opportunity), position(seller.deals), len(seller.deals.decisions(before["id"]))
+    seller.edit(opportunity, visible=False)
+    seller.edit(opportunity, help=None)
+    wait_until(lambda: len(seller.deals.decisions(before["id"])) > decided, DEADLINE, "the edits are decided on")
+    seller.deals.wait_quiet(before["id"])
+    assert seller.deals.partner_center.journal(since, "PATCH") == posts(seller.deals, since) == []
+    assert seller.deals.referral(before["id"]) == before
+    assert seller.deals.microsofts(before["engagementId"]) == theirs
+    assert {each["action"] for each in seller.deals.decisions(before["id"])[decided:]} == {"none"}
+    assert seller.audit(opportunity) == told and seller.row(opportunity)[VISIBLE] is False
+    seller.edit(opportunity, estimatedvalue=4711)
+    wait_until(
+        lambda: seller.deals.referral(before["id"])["details"]["dealValue"] == 4711, DEADLINE, "the value is there"
+    )
+    seller.deals.wait_quiet(before["id"])
+    seller.deals.partner_center.edit_referral(before["id"], details={"notes": "And back"})
+    wait_until(lambda: seller.row(opportunity)["description"] == "And back", DEADLINE, "the notes are here")
+    seller.deals.wait_quiet(before["id"])
+    after = seller.deals.referral(before["id"])
+    assert (after["type"], after["consent"]) == (before["type"], before["consent"])
+    assert seller.row(opportunity)[VISIBLE] is False
 
 
 def test_closing_in_the_crm_closes_the_referral(seller: Seller) -> None:

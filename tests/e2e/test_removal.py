@@ -90,3 +90,34 @@ def test_referral_that_is_not_visible_rests_until_it_is_again(deals: Deals, stat
         return bool(now and float(now["estimatedvalue"]) == 321 and notes == "Written meanwhile")
 
     wait_until(goes_on, DEADLINE, "both edits are on both sides")
+
+
+@pytest.mark.parametrize("status", ["404", "403"])
+def test_referral_that_vanishes_unheard_is_noticed_when_it_is_next_read(deals: Deals, status: str) -> None:
+    """Partner Center tells nobody: the next event finds it gone, and a later one finds it back."""
+    referral = deals.new("private")
+    row = deals.opportunity(referral)
+    assert row is not None
+    before, position = standing(deals, referral), deals.position()
+    deals.partner_center.edit_referral(referral, _sim={"visible": status, "events": False})
+    deals.wait_quiet(referral)
+    assert standing(deals, referral) == before
+    deals.partner_center.edit_referral(referral, details={"dealValue": 777})  # heard of, and not to be read
+    wait_until(lambda: standing(deals, referral) == [("rests", "referral_gone")], DEADLINE, "the deal rests, in the audit")
+    deals.wait_quiet(referral)
+    # The CRM's record stays as it is, and what a seller does with it goes nowhere.
+    assert deals.opportunity(referral) == row and deals.patches_since(position, referral) == []
+    center = deals.partner_center.position()
+    deals.dynamics_365.edit_row("opportunities", row["opportunityid"], description="Meanwhile")
+    deals.wait_quiet(referral)
+    assert deals.partner_center.journal(center, "PATCH") == []
+    assert standing(deals, referral) == [("rests", "referral_gone")]
+    deals.partner_center.hide_referral(referral, "visible")
+    deals.partner_center.edit_referral(referral, referralProgram="Back again")
+    wait_until(
+        lambda: float((deals.opportunity(referral) or row)["estimatedvalue"]) == 777
+        and deals.referral(referral)["details"]["notes"] == "Meanwhile",
+        DEADLINE,
+        "the deal goes on with what both sides have changed",
+    )
+    assert deals.stack.topics.read("dead-letters") == []
