@@ -180,8 +180,10 @@ int decide_write(struct deal *deal, const struct decide_cause *cause, const stru
 {
     struct decision *decision = &effects->decision;
 
-    if (!text_equal(plan->purpose, "explain") &&
-        (text_assign(&deal->explained, NULL, err) < 0 || text_assign(&deal->rests, NULL, err) < 0))
+    if (!text_equal(plan->purpose, "explain") && text_assign(&deal->rests, NULL, err) < 0)
+        return -1;
+    /* Its own line comes over what the seller was told. */
+    if (!text_equal(plan->purpose, "explain") && plan->target == SIDE_CRM && text_assign(&deal->explained, NULL, err) < 0)
         return -1;
     effects->has_decision = true;
     decision->action = (int)plan->action;
@@ -209,9 +211,9 @@ int decide_note_refusal(struct deal *deal, const struct rules *rules, const stru
 {
     const char *target = json_text_of(pending, "target"), *purpose = json_text_of(pending, "purpose");
     char key[REFUSAL_KEY_SIZE];
-    json_t *refusal = json_pack("{s:s, s:s, s:O, s:s?, s:s?}", "decision", outcome->decision_id, "rules_version",
+    json_t *refusal = json_pack("{s:s, s:s, s:O, s:s?, s:s?, s:s?}", "decision", outcome->decision_id, "rules_version",
                                 rules->version, "write", json_object_get(pending, "write"), "code", outcome->error_code,
-                                "message", outcome->error_message);
+                                "message", outcome->error_message, "field", outcome->error_field);
 
     if (deal->refused == NULL)
         deal->refused = json_object();

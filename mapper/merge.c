@@ -381,6 +381,9 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
         deal->conflict_rounds++;
         return 0;
     case OUTCOME_REFUSED:
+        /* Told anew, also where an attempt before was told in the same words. */
+        if (!text_equal(json_text_of(pending, "purpose"), "explain") && text_assign(&deal->explained, NULL, err) < 0)
+            return -1;
         return decide_note_refusal(deal, rules, outcome, pending, err);
     case OUTCOME_GONE:
         return text_assign(gone, outcome->error_code != NULL ? outcome->error_code : "not_found", err);
