@@ -133,8 +133,7 @@ static int say_why_nothing(struct deal *deal, const struct decide_cause *cause, 
                            const struct birth_troubles *troubles, struct merge_effects *effects, struct error *err)
 {
     const struct rules *rules = cause->context->rules;
-    const bool is_refused =
-        troubles->refusals[SIDE_PARTNER_CENTER] != NULL || troubles->refusals[SIDE_CRM] != NULL;
+    const bool is_refused = troubles->refusals[SIDE_PARTNER_CENTER] != NULL || troubles->refusals[SIDE_CRM] != NULL;
     const bool is_troubled = is_refused || json_array_size(troubles->explanations) > 0;
     const char *reason = is_refused ? "refused_before" : settlement->held_back;
 
@@ -284,8 +283,9 @@ static int rest_unseen(struct deal *deal, const struct decide_cause *cause, stru
                        struct error *err)
 {
     static const char reason[] = "referral_gone";
-    static const char text[] = "The deal is not visible in Partner Center any more; changes of this record are not sent. "
-                               "Ask your administrator whether it was removed there or is another account's now.";
+    static const char text[] =
+        "The deal is not visible in Partner Center any more; changes of this record are not sent. "
+        "Ask your administrator whether it was removed there or is another account's now.";
     const struct rules *rules = cause->context->rules;
     const json_t *values = deal_values(deal, SIDE_CRM);
 

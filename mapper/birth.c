@@ -369,8 +369,8 @@ int birth_invitation(struct deal *deal, const struct decide_cause *cause, struct
     } else if (status == 0 && json_array_extend(whole.explanations, own.explanations) < 0) {
         status = error_no_memory(err);
     } else if (status == 0) {
-        status = tell_of_invitation(deal, cause, &(struct birth_troubles){.explanations = whole.explanations}, "invalid",
-                                    effects, ret_is_done, err);
+        status = tell_of_invitation(deal, cause, &(struct birth_troubles){.explanations = whole.explanations},
+                                    "invalid", effects, ret_is_done, err);
     }
     settlement_done(&own);
     settlement_done(&whole);

@@ -29,7 +29,7 @@ struct deal {
     char *gone_partner_center; /* why the record is not there ("deleted", "not_found", "forbidden"); NULL: it is */
     char *gone_crm;
     char *replaced_crm_id; /* of a deleted CRM record that is replaced by a new one */
-    char *explained;       /* what the seller was told last, as long as it stands uppermost in the CRM's audit column; NULL:
+    char *explained; /* what the seller was told last, as long as it stands uppermost in the CRM's audit column; NULL:
                               nothing is wrong, or it has to be told anew */
     char *invitation_told; /* what the seller was told of why Microsoft is not invited; NULL: nothing, or it is over */
     char *rests;         /* why the deal rests ("sync_off", "crm_gone", "referral_gone"), as told; NULL: it does not */
