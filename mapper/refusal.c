@@ -11,6 +11,7 @@
 enum { PATH_SIZE = 128, TEXT_BYTES_MAX = 1024 };
 
 #define STORY "an administrator finds the deal's story in Tandem's audit under {deal}."
+#define ASK   "Ask your administrator, who finds the deal's story in Tandem's audit under {deal}."
 
 /* The codes of Partner Center are those its errors stand for (Referrals API response codes); of the CRM's, those of the
  * Dataverse web service. Limits and forms: the resources of the Referrals API. */
@@ -54,11 +55,9 @@ const struct refusal_row REFUSAL_ROWS[] = {
     {"partner_center.refused", NULL,
      "Partner Center does not take the deal as it is and does not say why. Check the customer, the contact, the "
      "solutions, the value and the closing date, and save again; " STORY},
-    {"partner_center.forbidden", NULL,
-     "Partner Center does not permit this to the account Tandem works with. Ask your administrator; " STORY},
+    {"partner_center.forbidden", NULL, "Partner Center does not permit this to the account Tandem works with. " ASK},
     {"partner_center.not_found", NULL,
-     "The deal is not visible in Partner Center any more, or is in an account Tandem does not see. Ask your "
-     "administrator; " STORY},
+     "The deal is not visible in Partner Center any more, or is in an account Tandem does not see. " ASK},
     {"dynamics_365.too_long", "*",
      "There are too many characters in {field}. Shorten the value in Partner Center, or have the column made longer."},
     {"dynamics_365.too_long", NULL,
@@ -79,10 +78,8 @@ const struct refusal_row REFUSAL_ROWS[] = {
      "The CRM takes this for a duplicate of another record. Merge the two, or change the values that make them alike."},
     {"dynamics_365.plugin_refused", NULL,
      "A rule of your CRM does not allow this change. Check what the CRM asks for in this record; " STORY},
-    {"dynamics_365.privilege", NULL,
-     "The CRM does not permit this to the account Tandem works with. Ask your administrator; " STORY},
-    {"dynamics_365.unexpected", NULL,
-     "The CRM has failed again and again without a reason. Ask your administrator; " STORY},
+    {"dynamics_365.privilege", NULL, "The CRM does not permit this to the account Tandem works with. " ASK},
+    {"dynamics_365.unexpected", NULL, "The CRM has failed again and again without a reason. " ASK},
     {"dynamics_365.not_found", NULL,
      "A record this one would point to is not in the CRM any more. Choose it here; " STORY},
     {"lookup.not_found", NULL,

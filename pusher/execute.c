@@ -242,6 +242,7 @@ enum execute_next execution_fail(struct execution *execution, const struct error
 
     if (failed.result == SYSTEM_REFUSED) {
         execution->error = *err;
+        execution->field[0] = '\0';
         return finish(execution, OUTCOME_REFUSED, false);
     }
     return execution_take(execution, &failed, failed.result, false, false);

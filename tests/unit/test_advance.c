@@ -183,8 +183,8 @@ static void test_refusal_of_one_side_does_not_hold_up_the_other(void **state)
                     documents_of(SIDE_PARTNER_CENTER, 2, REFERRAL_WITH("10", "n", "Long")));
     seller_is_told(&scene,
                    HEAD "Enter the estimated revenue. Partner Center does not permit this to the account Tandem works "
-                        "with. Ask your administrator; an administrator finds the deal's story in Tandem's audit "
-                        "under " REFERRAL ". " TOLD,
+                        "with. Ask your administrator, who finds the deal's story in Tandem's audit under " REFERRAL
+                        ". " TOLD,
                    4, ROW_WITH("0", "EUR", "m", "A"));
 #undef TOLD
     scene_end(&scene);
