@@ -161,27 +161,41 @@ def test_refused_update_is_told_and_taken_back(deals: Deals) -> None:
     assert deals.patches_since(since, referral) == []
 
 
-def test_refused_closing_is_told_and_final_is_told_as_final(deals: Deals) -> None:
+@pytest.mark.parametrize("is_read_only", [False, True], ids=["open-to-words", "read-only"])
+def test_refused_closing_is_told(deals: Deals, is_read_only: bool) -> None:
+    """In the record, where the CRM lets a closed one be written; in the audit in any case."""
+    words = "Partner Center does not allow this step of the deal's life."
     desk = Desk(deals, name="Closed")
     referral = desk.wait_linked()
     deals.partner_center.fault("status", "PATCH", f"/referrals/{referral}", times=1, status=400, body=refusal())
-    desk.crm.admin("POST", f"/_sim/rows/opportunities/{desk.id}/close", {"as": "won"})
-    desk.wait_told("Partner Center does not allow this step of the deal's life.")
-    deals.wait_quiet(referral)
-    assert desk.times_written("this step") == 1
-    desk.crm.admin("POST", f"/_sim/rows/opportunities/{desk.id}/reopen", {})
-    desk.wait_told(MENDED)
-    deals.wait_quiet(referral)
-    # Closed there meanwhile, and nobody has told us: the refusal is told as what it is.
+    deals.dynamics_365.settings(closed_opportunity_read_only=is_read_only)
+    try:
+        desk.crm.admin("POST", f"/_sim/rows/opportunities/{desk.id}/close", {"as": "won"})
+        result = "conflict" if is_read_only else "applied"
+        query = "SELECT fields FROM audit WHERE crm_id = %s AND purpose = 'explain' AND phase = 'outcome' AND result = %s"
+        rows = wait_until(lambda: deals.stack.audit(query, desk.id, result), DEADLINE, "the audit holds what was told")
+        assert [words in fields[0]["new"] for (fields,) in rows] == [True]
+        deals.wait_quiet(referral)
+        assert (words in desk.newest) is not is_read_only and desk.times_written(words) == 1
+        desk.crm.admin("POST", f"/_sim/rows/opportunities/{desk.id}/reopen", {})
+        desk.wait_told(MENDED)
+        deals.wait_quiet(referral)
+    finally:
+        deals.dynamics_365.settings(closed_opportunity_read_only=True)
+
+
+def test_deal_that_was_closed_meanwhile_is_told_as_closed(deals: Deals) -> None:
+    desk = Desk(deals, name="Closed meanwhile")
+    referral = desk.wait_linked()
     deals.partner_center.delivery_policy(paused=True)
     try:
         deals.partner_center.edit_referral(referral, status="Closed", substatus="Lost")
         desk.edit(estimatedvalue=4_321)
-        desk.wait_told("The deal is closed in Partner Center, which is final.")
+        wait_until(lambda: desk.row["statecode"] == 2, DEADLINE, "the opportunity is closed as well")
     finally:
         deals.partner_center.delivery_policy(paused=False)
     deals.wait_quiet(referral)
-    assert desk.times_written("which is final") == 1
+    assert "Closed in Partner Center: Lost" in desk.newest and desk.times_written("Closed in Partner Center") == 1
 
 
 def test_refused_invitation_is_told_and_the_deal_goes_on(deals: Deals) -> None:

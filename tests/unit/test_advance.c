@@ -209,6 +209,45 @@ static void test_refusal_of_a_closed_deal_is_told_as_final(void **state)
     scene_end(&scene);
 }
 
+/* An edit that comes between keeps the words out of the column: they are told again, and so is that all is in order. */
+static void test_words_that_were_not_written_are_told_again(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, ROW_WITH("0", "EUR", "n", "A"));
+    outcome_arrives(&scene, OUTCOME_CONFLICT, false, documents_of(SIDE_CRM, 3, ROW_WITH("0", "EUR", "n", "A")));
+    seller_is_told(&scene, HEAD "Enter the estimated revenue.", 4, ROW_WITH("0", "EUR", "n", "A"));
+    reading_arrives(&scene, SIDE_CRM, 5, ROW_WITH("10", "EUR", "n", "A"));
+    assert_string_equal(scene.effects.decision.reason, "mended");
+    outcome_arrives(&scene, OUTCOME_CONFLICT, false, documents_of(SIDE_CRM, 6, ROW_WITH("10", "EUR", "n", "A")));
+    seller_hears_it_is_mended(&scene, 7, ROW_WITH("10", "EUR", "n", "A"));
+    scene_end(&scene);
+}
+
+/* A closed record may take nothing: it is tried once. */
+static void test_closed_record_is_told_once_at_most(void **state)
+{
+#define CLOSED_ROW                                         \
+    "{'sync': true, 'state': 2, 'referral_id': '" REFERRAL \
+    "', 'value': 11, 'currency': 'EUR', 'notes': 'n', 'city': 'A'}"
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, CLOSED_ROW);
+    assert_writes(&scene, "partner-center", "{'details.dealValue': 11}");
+    refusal_arrives(&scene, "partner_center.refused", NULL,
+                    documents_of(SIDE_PARTNER_CENTER, 1, REFERRAL_WITH("10", "n", "A")));
+    assert_string_equal(scene.effects.decision.purpose, "explain");
+    outcome_arrives(&scene, OUTCOME_CONFLICT, false, documents_of(SIDE_CRM, 2, CLOSED_ROW));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 3, CLOSED_ROW);
+    assert_none(&scene, "refused_before");
+    assert_non_null(strstr(scene.effects.decision.detail, "the deal's value"));
+    scene_end(&scene);
+#undef CLOSED_ROW
+}
+
 /* -- a referral that is not visible -------------------------------------------------------------------------------- */
 
 /* The seller is told, then the deal rests; when it is visible again that is taken back. */
@@ -263,6 +302,8 @@ int main(void)
         cmocka_unit_test(test_refused_update_is_told_with_the_problems),
         cmocka_unit_test(test_refusal_of_one_side_does_not_hold_up_the_other),
         cmocka_unit_test(test_refusal_of_a_closed_deal_is_told_as_final),
+        cmocka_unit_test(test_words_that_were_not_written_are_told_again),
+        cmocka_unit_test(test_closed_record_is_told_once_at_most),
         cmocka_unit_test(test_unseen_referral_is_told_and_rests),
         cmocka_unit_test(test_unseen_referral_rests_without_words),
     };
