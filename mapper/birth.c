@@ -105,9 +105,16 @@ static char *text_of_troubles(const struct deal *deal, const struct birth_troubl
 int birth_explain_troubles(struct deal *deal, const struct decide_cause *cause, const struct birth_troubles *troubles,
                            const char *reason, struct merge_effects *effects, struct error *err)
 {
+    const char *code = json_text_of(troubles->refusals[SIDE_CRM], "code");
     char *text = text_of_troubles(deal, troubles);
-    int status = text == NULL ? error_no_memory(err) : birth_explain(deal, cause, text, reason, effects, err);
+    int status;
 
+    if (text == NULL)
+        status = error_no_memory(err);
+    else if (text_equal(code, "dynamics_365.privilege")) /* it would not take the words either */
+        status = decide_none(deal, cause, reason, text, effects, err);
+    else
+        status = birth_explain(deal, cause, text, reason, effects, err);
     free(text);
     return status;
 }

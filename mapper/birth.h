@@ -31,7 +31,8 @@ struct birth_troubles {
     const json_t *refusals[SIDE_COUNT]; /* by target, as in struct deal */
 };
 
-/* All of it in one text, so that no part of it pushes another out of the column. */
+/* All of it in one text, so that no part of it pushes another out of the column. A CRM that permits us nothing is not
+ * asked to take it: the audit tells. */
 int birth_explain_troubles(struct deal *deal, const struct decide_cause *cause, const struct birth_troubles *troubles,
                            const char *reason, struct merge_effects *effects, struct error *err) TANDEM_MUST_CHECK;
 /* What the seller was told last holds no more, and nothing is to be written that would come over it. */

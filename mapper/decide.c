@@ -223,6 +223,24 @@ int decide_note_refusal(struct deal *deal, const struct rules *rules, const stru
     return 0;
 }
 
+void decide_forget_refusals(struct deal *deal, enum side target)
+{
+    char prefix[REFUSAL_KEY_SIZE];
+    const char *key;
+    json_t *refusal;
+    void *next;
+
+    (void)refusal_key(side_name(target), "", prefix);
+    json_object_foreach_safe (deal->refused, next, key, refusal) {
+        if (text_starts_with(key, prefix))
+            (void)json_object_del(deal->refused, key);
+    }
+    if (json_object_size(deal->refused) > 0)
+        return;
+    json_decref(deal->refused);
+    deal->refused = NULL;
+}
+
 int decide_to_ask(const struct rules *rules, const struct deal *deal, enum side side, const char *id,
                   const struct decide_cause *cause, struct merge_effects *effects, struct error *err)
 {

@@ -373,11 +373,9 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
 
     switch ((enum outcome_result)outcome->result) {
     case OUTCOME_APPLIED:
-        /* What was refused may be taken now; not because the seller was told of it. */
-        if (!is_explanation(pending)) {
-            json_decref(deal->refused);
-            deal->refused = NULL;
-        }
+        /* What the target has refused may be taken now; not because the seller was told of it. */
+        if (!is_explanation(pending))
+            decide_forget_refusals(deal, target);
         deal->conflict_rounds = 0;
         is_invitation = text_equal(json_text_of(pending, "purpose"), "invite");
         deal->is_invited = deal->is_invited || is_invitation;

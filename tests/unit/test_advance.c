@@ -190,6 +190,25 @@ static void test_refusal_of_one_side_does_not_hold_up_the_other(void **state)
     scene_end(&scene);
 }
 
+/* A write to one side does not bring up what the other has refused; a CRM that permits nothing is not told so itself. */
+static void test_refusal_outlasts_a_write_to_the_other_side(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2, REFERRAL_WITH("10", "n", "B"));
+    refusal_arrives(&scene, "dynamics_365.privilege", NULL, documents_of(SIDE_CRM, 1, ROW_WITH("10", "EUR", "n", "A")));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, ROW_WITH("10", "EUR", "m", "A"));
+    assert_writes(&scene, "partner-center", "{'details.notes': 'm'}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_PARTNER_CENTER, 3, REFERRAL_WITH("10", "m", "B")));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 3, ROW_WITH("10", "EUR", "m", "A"));
+    assert_none(&scene, "refused_before");
+    assert_non_null(strstr(scene.effects.decision.detail, "does not permit this"));
+    scene_end(&scene);
+}
+
 /* A refusal because the deal was closed meanwhile is told as that: it is final, whatever the code says. */
 static void test_refusal_of_a_closed_deal_is_told_as_final(void **state)
 {
@@ -301,6 +320,7 @@ int main(void)
         cmocka_unit_test(test_problem_that_is_covered_is_told_again),
         cmocka_unit_test(test_refused_update_is_told_with_the_problems),
         cmocka_unit_test(test_refusal_of_one_side_does_not_hold_up_the_other),
+        cmocka_unit_test(test_refusal_outlasts_a_write_to_the_other_side),
         cmocka_unit_test(test_refusal_of_a_closed_deal_is_told_as_final),
         cmocka_unit_test(test_words_that_were_not_written_are_told_again),
         cmocka_unit_test(test_closed_record_is_told_once_at_most),
