@@ -95,6 +95,11 @@ def parents(deals: Deals) -> dict[str, str]:
     return kept
 
 
+def times_told(deals: Deals, opportunity: str) -> int:
+    values = [json.loads(each.value or b"{}") for each in deals.stack.topics.read("notifications")]
+    return sum(each["record_id"] == opportunity and each["origin"] == "poll" for each in values)
+
+
 def the_poller(stack: Stack) -> Program:
     [program] = [each for each in stack.programs if "ingest" in each.config.name and each.returncode is None]
     return program
@@ -160,18 +165,26 @@ def test_row_that_was_deleted_while_nobody_polled_is_found(deaf: Deals) -> None:
 
 
 def test_expired_link_of_the_child_table_is_begun_anew_and_what_is_gone_is_found(deaf: Deals) -> None:
-    """A listing of all rows shows what is gone by not showing it. The other sources go on from where they are."""
-    (changed, first), (lost, second) = new_deal(deaf), new_deal(deaf)
+    """A listing of all rows shows what is gone by not showing it, also where no other row of the opportunity is left. The
+    other sources go on from where they are.
+    """
+    (changed, first), (lost, second), (_, bare) = new_deal(deaf), new_deal(deaf), new_deal(deaf, solutions=1)
     poller = the_poller(deaf.stack)
     poller.kill()
     deaf.dynamics_365.edit_row(ROWS, rows(deaf, first)[0], msft_quantity=7)
-    deaf.dynamics_365.delete_row(ROWS, rows(deaf, second)[0])
+    gone = {rows(deaf, second)[0]: second, rows(deaf, bare)[0]: bare}
+    assert gone.items() <= parents(deaf).items()
+    for row in gone:
+        deaf.dynamics_365.delete_row(ROWS, row)
+    told = times_told(deaf, bare)
     refused = {"error": {"code": "0x80044352", "message": "The delta token has expired."}}
     deaf.dynamics_365.fault("status", "GET", f"{ROWS}$", times=1, status=400, body=refused)
     since = deaf.position()
     deaf.stack.start_again(poller).wait_for("program.ready")
     wait_agreed(deaf, changed, first)
     wait_agreed(deaf, lost, second)
+    wait_until(lambda: not gone.keys() & parents(deaf).keys(), DEADLINE, "the rows are forgotten")
+    assert times_told(deaf, bare) > told
     asked = [each for each in deaf.dynamics_365.journal(since, "GET") if each["path"].endswith(f"/{ROWS}")]
     assert ["$deltatoken" in each["query"] for each in asked[:3]] == [True, False, True]
     others = [each for each in deaf.dynamics_365.journal(since, "GET") if each["path"].endswith("/opportunities")]
