@@ -108,16 +108,15 @@ int credential_read(const uint8_t key[static SEAL_KEY_SIZE], const char *account
 static char *seal_payload(const uint8_t key[static SEAL_KEY_SIZE], const uint8_t nonce[static SEAL_NONCE_SIZE],
                           const char *account, const struct credential *credential)
 {
-    json_t *payload = json_pack("{s:s, s:O, s:s, s:I}", "refresh_token", credential->refresh_token, "sign_ins",
-                                credential->sign_ins, "writer", credential->writer, "number",
-                                (json_int_t)credential->number);
+    json_t *payload =
+        json_pack("{s:s, s:O, s:s, s:I}", "refresh_token", credential->refresh_token, "sign_ins", credential->sign_ins,
+                  "writer", credential->writer, "number", (json_int_t)credential->number);
     char *plain = payload == NULL ? NULL : json_write(payload, false, NULL);
     char *context = context_of(account);
     char *sealed = NULL;
     struct error err = ERROR_INIT;
 
-    if (plain == NULL || context == NULL ||
-        seal_close(key, nonce, context, plain, strlen(plain), &sealed, &err) < 0)
+    if (plain == NULL || context == NULL || seal_close(key, nonce, context, plain, strlen(plain), &sealed, &err) < 0)
         sealed = NULL;
     free(context);
     forget_text(plain);
@@ -130,9 +129,9 @@ char *credential_write(const uint8_t key[static SEAL_KEY_SIZE], const uint8_t no
                        size_t *ret_length)
 {
     char *sealed = seal_payload(key, nonce, account, credential);
-    json_auto_t *message = sealed == NULL ? NULL
-                                          : json_pack("{s:s, s:s, s:s}", "account", account, "sealed", sealed,
-                                                      "saved_at", saved_at);
+    json_auto_t *message =
+        sealed == NULL ? NULL
+                       : json_pack("{s:s, s:s, s:s}", "account", account, "sealed", sealed, "saved_at", saved_at);
 
     free(sealed);
     return message == NULL ? NULL : json_write(message, false, ret_length);

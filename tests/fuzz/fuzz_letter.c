@@ -34,8 +34,8 @@ static void check_row(const struct kafka_message *message)
     require(strcmp(phase, "dead-letter") == 0 ||
             (strcmp(phase, "none") == 0 && strcmp(json_text_of(row, "reason"), DEAD_LETTER_CODE_TEST) == 0));
     json_object_foreach (row, name, value)
-        require(json_is_integer(value) || (json_is_string(value) && strlen(json_string_value(value)) ==
-                                                                        json_string_length(value)));
+        require(json_is_integer(value) ||
+                (json_is_string(value) && strlen(json_string_value(value)) == json_string_length(value)));
     require(partition == NULL || (json_integer_value(partition) >= 0 && json_integer_value(partition) <= INT32_MAX));
     require(offset == NULL || json_integer_value(offset) >= 0);
     free(written);

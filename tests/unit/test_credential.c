@@ -91,9 +91,17 @@ static void test_another_key_or_account_is_told(void **state)
 /* What is no message of ours is refused, sealed with our key or not. */
 static void test_what_is_not_ours_is_refused(void **state)
 {
-    static const char *const values[] = {"", "[]", "{}", "{\"sealed\": 5}", "{\"sealed\": \"\"}", "{\"sealed\": \"AAAA\"}",
+    static const char *const values[] = {"",
+                                         "[]",
+                                         "{}",
+                                         "{\"sealed\": 5}",
+                                         "{\"sealed\": \"\"}",
+                                         "{\"sealed\": \"AAAA\"}",
                                          "{\"sealed\": \"not base64\"}"};
-    static const char *const payloads[] = {"", "no JSON", "[]", "{\"sign_ins\": []}",
+    static const char *const payloads[] = {"",
+                                           "no JSON",
+                                           "[]",
+                                           "{\"sign_ins\": []}",
                                            "{\"refresh_token\": \"\", \"sign_ins\": []}",
                                            "{\"refresh_token\": 5, \"sign_ins\": []}",
                                            "{\"refresh_token\": \"" TOKEN "\"}",
