@@ -50,9 +50,9 @@ class Pusher:
         self._cluster = cluster
         self.login = f"login_{secrets.token_hex(6)}"
         self.password = secrets.token_urlsafe(18)
-        self._conninfo = folder / "admin.conninfo"
-        self._conninfo.touch(mode=0o600)
-        self._conninfo.write_text(database.dsn + "\n")
+        self.conninfo = folder / "admin.conninfo"
+        self.conninfo.touch(mode=0o600)
+        self.conninfo.write_text(database.dsn + "\n")
 
     def prepare(self) -> Pusher:
         done = self.migrate()
@@ -86,7 +86,7 @@ class Pusher:
 
     def migrate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         config = self.config("migrate")
-        command = [PROGRAMS / "tandem-pusher", "migrate", *arguments, "--conninfo-file", self._conninfo]
+        command = [PROGRAMS / "tandem-pusher", "migrate", *arguments, "--conninfo-file", self.conninfo]
         return subprocess.run(
             [*command, "--config", config],
             cwd=ROOT,
