@@ -76,7 +76,7 @@ def signing() -> SigningAuthority:
     return SigningAuthority()
 
 
-def own_network(port: int, path: str, schemes: tuple[str, ...] = ("https", "http", "ftp", "gopher", "file")) -> list[str]:
+def own_network(port: int, path: str) -> list[str]:
     """Addresses that lead to the watcher, in the spellings that a filter could overlook."""
     hosts = (
         "127.0.0.1",
@@ -97,8 +97,8 @@ def own_network(port: int, path: str, schemes: tuple[str, ...] = ("https", "http
         "evil.localhost",
         "\u2460\u2461\u2466.0.0.1".encode("utf-8").decode("latin-1"),
     )
-    return [f"{scheme}://{host}:{port}{path}" for scheme in schemes[:2] for host in hosts] + [
-        f"{scheme}://127.0.0.1:{port}{path}" for scheme in schemes[2:]
+    return [f"{scheme}://{host}:{port}{path}" for scheme in ("https", "http") for host in hosts] + [
+        f"{scheme}://127.0.0.1:{port}{path}" for scheme in ("ftp", "gopher", "file", "ws", "HTTPS")
     ]
 
 

@@ -208,7 +208,8 @@ def test_schema_with_rows_is_brought_to_the_next_and_to_the_newest(pusher: Pushe
     everything = rows_of_every_kind(NEWEST)
     append(database, *everything)
     kept = [row for row in content(database) if row in before]
-    assert len(kept) == len(before) and len(content(database)) == len([r for r in everything if r["phase"] != "published"])
+    assert len(kept) == len(before)
+    assert len(content(database)) == len([row for row in everything if row["phase"] != "published"])
     assert problems(database) == []
 
 

@@ -237,7 +237,8 @@ def test_an_old_decision_driven_again_is_no_gap(pusher: Pusher) -> None:
     key, value, headers = message_of(old)
     with pusher.program(admin_port=port) as program:
         program.wait_for("program.ready")
-        pusher.topics.produce_all("decisions", [(key, value, {**headers, "redrive.letter": "tandem.dead-letters/0/17"})])
+        marked = {**headers, "redrive.letter": "tandem.dead-letters/0/17"}
+        pusher.topics.produce_all("decisions", [(key, value, marked)])
         assert pusher.outcome_of(old)["result"] == "superseded"
         ninth = update(row, deal_key=key, number=9)
         pusher.decide(ninth)

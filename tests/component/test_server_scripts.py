@@ -114,11 +114,11 @@ def test_second_start_and_missing_arguments_are_told(script: Path, folder: Path)
 
 def test_broker_names_java_that_is_missing_or_too_old(folder: Path) -> None:
     without = changed_path(folder / "without", "java")
-    assert_refused(run(BROKER, "start", "--data", folder / "data", PATH=without), BROKER, "Java is missing; run deploy/setup")
+    done = run(BROKER, "start", "--data", folder / "data", PATH=without)
+    assert_refused(done, BROKER, "Java is missing; run deploy/setup")
     old = changed_path(folder / "old", java=OLD_JAVA)
-    assert_refused(
-        run(BROKER, "start", "--data", folder / "data", PATH=old), BROKER, "Kafka needs Java 17 or newer, this is 11"
-    )
+    done = run(BROKER, "start", "--data", folder / "data", PATH=old)
+    assert_refused(done, BROKER, "Kafka needs Java 17 or newer, this is 11")
 
 
 def test_broker_says_how_its_jars_would_come(folder: Path) -> None:
@@ -128,7 +128,8 @@ def test_broker_says_how_its_jars_would_come(folder: Path) -> None:
 
     failing = changed_path(folder / "failing", mvn=FAILING)
     done = run(BROKER, "start", "--data", folder / "data", PATH=failing, TANDEM_CACHE=str(folder / "cache"))
-    assert_refused(done, BROKER, f"Maven could not fetch the jars; the whole output is in {folder}/cache/kafka-maven.log")
+    log = folder / "cache/kafka-maven.log"
+    assert_refused(done, BROKER, f"Maven could not fetch the jars; the whole output is in {log}")
     assert "no route to the repository" in done.stderr
 
 
@@ -159,9 +160,7 @@ def test_broker_with_damaged_data_says_what_to_do(folder: Path) -> None:
 
     done = run(BROKER, "start", "--data", data, "--keep-data")
 
-    assert_refused(
-        done, BROKER, f"if its data in {data}/log is damaged, start without --keep-data deletes it"
-    )
+    assert_refused(done, BROKER, f"if its data in {data}/log is damaged, start without --keep-data deletes it")
     assert "meta.properties" in done.stderr or "version" in done.stderr
     assert run(BROKER, "status", "--data", data).returncode == 3
     assert run(BROKER, "start", "--data", data).returncode == 0
@@ -181,7 +180,8 @@ def test_cluster_names_programs_that_are_missing(folder: Path) -> None:
     done = run(CLUSTER, "start", "--data", folder / "data", TANDEM_POSTGRESQL=str(folder / "none"))
     assert_refused(done, CLUSTER, f"PostgreSQL's server is missing: no {folder}/none/*/bin/initdb; run deploy/setup")
     without = changed_path(folder / "without", "psql")
-    assert_refused(run(CLUSTER, "start", "--data", folder / "data", PATH=without), CLUSTER, "psql is missing; run deploy/setup")
+    done = run(CLUSTER, "start", "--data", folder / "data", PATH=without)
+    assert_refused(done, CLUSTER, "psql is missing; run deploy/setup")
 
 
 @as_root

@@ -42,8 +42,9 @@ def fingerprint(path: Path) -> dict[str, tuple[int, str]]:
 
 def machine() -> dict[str, tuple[int, str]]:
     """What of the machine is not ours to change, and our own prefix."""
-    places = ["/etc/apt", "/etc/postgresql-common", "/var/lib/dpkg/status", "/var/lib/apt/lists", str(CACHE / "librdkafka")]
-    return {name: what for place in places if Path(place).exists() for name, what in fingerprint(Path(place)).items()}
+    system = ("/etc/apt", "/etc/postgresql-common", "/var/lib/dpkg/status", "/var/lib/apt/lists")
+    places = [each for each in (*map(Path, system), CACHE / "librdkafka") if each.exists()]
+    return {name: what for place in places for name, what in fingerprint(place).items()}
 
 
 class Machine:
@@ -67,8 +68,14 @@ class Machine:
     def run(self, *arguments: str, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
         path = changed_path(self._folder / "bin", **self._shims)
         environment = {**os.environ, "PATH": path, "TANDEM_CACHE": str(cache or self.cache)}
-        command = [SETUP, *arguments]
-        return subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [SETUP, *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     def calls(self) -> list[str]:
         return self._calls.read_text().splitlines() if self._calls.exists() else []
