@@ -92,7 +92,7 @@ static json_t *read_scalar(const struct transform_setup *setup, const struct yam
     case ARGUMENT_TABLE:
     case ARGUMENT_TEXT:
         if (node->text[0] != '\0')
-            return value_text_new(node->text, strlen(node->text));
+            return json_text_new(node->text, strlen(node->text));
         wrong_argument(setup, node, argument, "a text that is not empty");
         return NULL;
     case ARGUMENT_VALUE:
@@ -123,7 +123,7 @@ static json_t *read_names(const struct transform_setup *setup, const struct yaml
             json_decref(made);
             return NULL;
         }
-        if (json_array_append_new(made, value_text_new(item->text, strlen(item->text))) < 0) {
+        if (json_array_append_new(made, json_text_new(item->text, strlen(item->text))) < 0) {
             rules_yaml_no_memory(setup->diagnostics);
             json_decref(made);
             return NULL;
@@ -221,7 +221,7 @@ static int read_pairs(const struct transform_setup *setup, const struct yaml_nod
         return wrong_argument(setup, node, argument, "a mapping of texts to values");
     step->rows = json_array();
     for (size_t i = 0; i < node->count && step->rows != NULL; i++) {
-        json_auto_t *key = value_text_new(node->keys[i]->text, strlen(node->keys[i]->text));
+        json_auto_t *key = json_text_new(node->keys[i]->text, strlen(node->keys[i]->text));
         json_auto_t *value = NULL;
         int added;
         if (node->items[i]->kind != YAML_SCALAR) {

@@ -18,7 +18,6 @@ CAUGHT_UP_SECONDS = 90
 
 @pytest.mark.parametrize("name", ["ingest", "mapper", "pusher"])
 def test_program_ended_in_the_middle_of_work_loses_nothing(deals: Deals, name: str) -> None:
-    stack = deals.stack
     referrals = [deals.new("private") for _ in range(3)]
     deals.dynamics_365.fault("delay", method="PATCH", path=".*", times=3, delay_ms=700)
     decided = {referral: len(deals.decisions(referral)) for referral in referrals}
