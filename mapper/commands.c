@@ -67,13 +67,20 @@ static int append_occasions(struct text *out, const struct rule_field *field, en
                         on_update ? " update" : "", on_invite ? " invite" : "");
 }
 
+/* What is changed on one side only never meets a change of the other. */
+static bool can_conflict(const struct rule_field *field)
+{
+    return field->is_written_on_update[SIDE_CRM] && field->is_written_on_update[SIDE_PARTNER_CENTER];
+}
+
 static int append_field(struct text *out, const struct rule_field *field)
 {
     static const char *const policies[] = {"partner-center", "crm", "latest", "manual"};
 
     if (text_appendf(out, "  %-*s ", NAME_WIDTH, field->name) < 0 ||
         append_paths(out, field, SIDE_PARTNER_CENTER) < 0 || text_appendf(out, " %s ", arrow_of(field)) < 0 ||
-        append_paths(out, field, SIDE_CRM) < 0 || text_appendf(out, " conflict: %s", policies[field->policy]) < 0 ||
+        append_paths(out, field, SIDE_CRM) < 0 ||
+        (can_conflict(field) && text_appendf(out, " conflict: %s", policies[field->policy]) < 0) ||
         append_occasions(out, field, SIDE_CRM) < 0 || append_occasions(out, field, SIDE_PARTNER_CENTER) < 0)
         return -1;
     return text_append(out, "\n");
@@ -163,9 +170,13 @@ static int test(const char *const *paths, size_t count)
 
 /* --- preview ------------------------------------------------------------------------------------------------------ */
 
-static int preview(const struct command_line *line)
+int command_preview(const struct command_line *line, const char *rules_path, const struct deal *deal)
 {
-    const char *rules_path = command_line_option(line, "rules");
+    const struct preview_request request = {.partner_center = line->arguments[0],
+                                            .crm = line->arguments[1],
+                                            .base = command_line_option(line, "base"),
+                                            .deal = deal,
+                                            .as_json = command_line_option(line, "json") != NULL};
     struct diagnostics diagnostics = DIAGNOSTICS_INIT;
     struct error err = ERROR_INIT;
     struct rules *rules;
@@ -179,8 +190,7 @@ static int preview(const struct command_line *line)
     text_init(&out, OUTPUT_MAX);
     rules = file_input_rules(&diagnostics, rules_path);
     print_diagnostics(&diagnostics);
-    if (rules && preview_run(rules, command_line_option(line, "base"), line->arguments[0], line->arguments[1],
-                             command_line_option(line, "json") != NULL, &out, &err) == 0) {
+    if (rules && preview_run(rules, &request, &out, &err) == 0) {
         print_text(stdout, &out);
         status = EXIT_OK;
     } else if (rules) {
@@ -216,5 +226,5 @@ int command_run(const struct command_line *line)
         return check(line->arguments[0], command_line_option(line, "config"));
     if (strcmp(line->command->name, "test") == 0)
         return test(line->arguments, line->argument_count);
-    return preview(line);
+    return command_preview(line, command_line_option(line, "rules"), NULL);
 }

@@ -92,6 +92,16 @@ def preview(folder: Path, partner_center: Document | None, crm: Document | None,
     return [step["decision"] for step in json.loads(done.stdout) if "decision" in step]
 
 
+def read(pair: Pair) -> list[str]:
+    """Both records as `tandem-ingest read` prints them, in files."""
+    paths = []
+    for side, identifier in {"referral": pair.referral, "opportunity": pair.opportunity}.items():
+        path = pair.folder / f"{side}.json"
+        path.write_text(pair.deals.stack.command("ingest", "read", f"--{side}", identifier))
+        paths.append(str(path))
+    return paths
+
+
 def said(decision: dict[str, Any]) -> dict[str, Any]:
     return {name: decision[name] for name in SAID if name in decision}
 
@@ -125,6 +135,46 @@ def test_an_edit_is_decided_as_previewed(pair: Pair, edit: Callable[[Pair], None
     assert said(pair.decisions()[0]) == said(shown[0])
     # And that was all there was to do.
     assert {each["action"] for each in pair.decisions()[1:] + shown[1:]} <= {"none"}
+
+
+@pytest.mark.parametrize("edit", [in_partner_center, in_the_crm])
+def test_an_edit_is_decided_as_previewed_with_what_is_known_of_the_deal(
+    pair: Pair, edit: Callable[[Pair], None]
+) -> None:
+    """As a person does it: both records by `read`, the rest by the deal's key."""
+    simulators = (pair.deals.partner_center, pair.deals.dynamics_365)
+    for simulator in simulators:
+        simulator.delivery_policy(paused=True)
+    try:
+        edit(pair)
+        shown = pair.deals.stack.command("mapper", "preview", "--json", "--deal", pair.referral, *read(pair))
+        for_people = pair.deals.stack.command("mapper", "preview", "--deal", pair.referral, *read(pair))
+    finally:
+        for simulator in simulators:
+            simulator.delivery_policy(paused=False)
+    [first, *more] = [step["decision"] for step in json.loads(shown) if "decision" in step]
+    pair.deals.wait_quiet(pair.referral)
+    assert said(pair.decisions()[0]) == said(first)
+    assert {each["action"] for each in pair.decisions()[1:] + more} <= {"none"}
+    assert for_people.startswith(f"1. update at {first['target']} (update)")
+
+
+def test_deal_that_agrees_has_nothing_to_be_written(pair: Pair) -> None:
+    shown = pair.deals.stack.command("mapper", "preview", "--deal", f"crm:{pair.opportunity}", *read(pair))
+    assert shown.startswith("1. nothing to write: ") and "2." not in shown
+
+
+def test_records_of_another_deal_are_refused(pair: Pair) -> None:
+    elsewhere = pair.folder / "other"
+    elsewhere.mkdir()
+    other = Pair(pair.deals, elsewhere, pair.deals.new("private"))
+    for arguments, told in [
+        ((pair.referral, *read(other)), pair.referral),
+        ((pair.referral, read(pair)[0], "-"), pair.opportunity),
+        (("not-there", *read(pair)), "there is no deal 'not-there'"),
+    ]:
+        with pytest.raises(AssertionError, match=told):
+            pair.deals.stack.command("mapper", "preview", "--deal", *arguments)
 
 
 @pytest.mark.parametrize("later", ["partner-center", "crm"])
