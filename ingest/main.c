@@ -250,7 +250,7 @@ static int report_topics(const struct kafka_settings *kafka, bool creates)
     text_init(&report, OUTPUT_MAX);
     if ((creates ? topics_create(kafka, TOPICS_TIMEOUT_MS, &report, &err)
                  : topics_verify(kafka, TOPICS_TIMEOUT_MS, &report, &err)) < 0)
-        status = EXIT_KAFKA;
+        status = exit_status_of(&err);
     print_text(stdout, &report);
     if (status != EXIT_OK)
         (void)fprintf(stderr, "%s: %s\n", PROGRAM, err.message);
@@ -306,7 +306,7 @@ int main(int argc, char **argv)
          .needs_config = true},
         {.name = "topics",
          .help = "Show whether the topics are there and as they must be.",
-         .details = "Exit status: 0 when they are, 71 when not or when the brokers do not answer, 78 for the "
+         .details = "Exit status: 0 when they are, 71 when not, 1 when the brokers do not answer, 78 for the "
                     "configuration.\n",
          .options = TOPICS_OPTIONS,
          .option_count = ARRAY_LENGTH(TOPICS_OPTIONS),
@@ -317,12 +317,15 @@ int main(int argc, char **argv)
          .details = REGISTER_DETAILS,
          .options = REGISTER_OPTIONS,
          .option_count = REGISTER_OPTION_COUNT,
+         .actions = REGISTER_ACTIONS,
+         .action_count = REGISTER_ACTION_COUNT,
          .needs_config = true},
         {.name = "backfill",
          .help = "Take up the deals that both systems hold already; run again, it goes on where it was ended.",
          .details =
-             "Exit status: 0 when it is done, or was; 1 when it was ended or has failed, 78 for the configuration\n"
-             "or when there are more records than ingest.backfill.records_max.\n",
+             "Exit status: 0 when it is done, or was; 1 when it was ended or has failed, also because Kafka or a system is\n"
+             "away; 71 when Kafka's topics are not as they must be; 78 for the configuration, for a report that cannot be\n"
+             "written, or when there are more records than ingest.backfill.records_max.\n",
          .options = BACKFILL_OPTIONS,
          .option_count = BACKFILL_OPTION_COUNT,
          .needs_config = true},

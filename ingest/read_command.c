@@ -25,8 +25,8 @@ const char READ_DETAILS[] =
     "preview' takes it. Nothing is written anywhere but a refresh token that Partner Center has renewed, which goes to\n"
     "Kafka; reading an opportunity needs no Kafka.\n"
     "\n"
-    "Exit status: 0 when it is printed; 1 when it is not there, not visible to our account, or could not be read; 64 for\n"
-    "the command line; 71 when Kafka's topics are not as they must be; 78 for the configuration.\n";
+    "Exit status: 0 when it is printed; 1 when it is not there, not visible to our account, or could not be read, also\n"
+    "because Kafka or the system is away; 64 for the command line; 71 when Kafka's topics are not as they must be; 78 for the configuration.\n";
 
 int read_request_read(const struct command_line *line, struct read_request *ret_request, struct error *err)
 {

@@ -312,11 +312,13 @@ static int start_serve(struct ingest *ingest, struct error *err)
     return 0;
 }
 
-static int start(void *arg, struct program *program, struct error *err)
+static bool is_command(const struct roles *roles)
 {
-    struct ingest *ingest = arg;
+    return roles->registers != NULL || roles->backfills != NULL || roles->reads != NULL;
+}
 
-    ingest->program = program;
+static int start_all(struct ingest *ingest, struct error *err)
+{
     if (needs_dynamics_365_only(ingest->roles))
         return start_dynamics_365_only(ingest, err);
     if (verify_topics(ingest, err) < 0 || start_producer(ingest, err) < 0)
@@ -327,8 +329,20 @@ static int start(void *arg, struct program *program, struct error *err)
     if (needs_accounts(ingest) && start_accounts(ingest, err) < 0)
         return -1;
     if (ingest->roles->serves)
-        program_set_ready(program);
+        program_set_ready(ingest->program);
     return 0;
+}
+
+static int start(void *arg, struct program *program, struct error *err)
+{
+    struct ingest *ingest = arg;
+
+    ingest->program = program;
+    if (start_all(ingest, err) == 0)
+        return 0;
+    if (is_command(ingest->roles))
+        (void)fprintf(stderr, "tandem-ingest: %s (%s)\n", err->message, err->code);
+    return -1;
 }
 
 static void on_role_drained(void *arg)
@@ -401,7 +415,7 @@ int roles_run(const char *program_name, const struct roles_settings *settings, c
     int status;
 
     /* A command runs beside the program: it must not take its address, and its output is for people. */
-    if (roles->registers != NULL || roles->backfills != NULL || roles->reads != NULL) {
+    if (is_command(roles)) {
         program.admin_address = NULL;
         if (program.log_level < LOG_LEVEL_WARNING)
             program.log_level = LOG_LEVEL_WARNING;

@@ -273,7 +273,7 @@ static int settle(const struct command_line *line)
         status = EXIT_OK;
     } else if (app.rules) {
         (void)fprintf(stderr, "tandem-mapper settle: %s\n", err.message);
-        status = err.class == ERROR_CONFIG ? EXIT_USAGE : EXIT_KAFKA;
+        status = err.class == ERROR_CONFIG ? EXIT_USAGE : exit_status_of(&err);
     }
     diagnostics_done(&diagnostics);
     rules_free(app.rules);
@@ -306,7 +306,7 @@ static int preview_deal(const struct command_line *line)
         deal_done(&deal);
     } else if (is_loaded) {
         (void)fprintf(stderr, "tandem-mapper preview: %s\n", err.message);
-        status = text_equal(err.code, "deal.unknown") ? EXIT_USAGE : EXIT_KAFKA;
+        status = text_equal(err.code, "deal.unknown") ? EXIT_USAGE : exit_status_of(&err);
     }
     diagnostics_done(&diagnostics);
     config_free(app.config);
@@ -338,8 +338,8 @@ static const struct command_spec COMMANDS[] = {
          "to the running mapper by way of Kafka; what it writes, and why, stands in the audit.\n"
          "\n"
          "Exit status: 0 when Kafka has it, 64 when there is no such deal, no conflict of it waits in this field, or the\n"
-         "rules have no such field or settle it themselves, 71 when the brokers do not answer, 78 for the configuration\n"
-         "or the rules.\n",
+         "rules have no such field or settle it themselves, 1 when the brokers do not answer, 71 when topics or rights at\n"
+         "Kafka are not as they must be, 78 for the configuration or the rules.\n",
      .options = SETTLE_OPTIONS,
      .option_count = ARRAY_LENGTH(SETTLE_OPTIONS),
      .needs_config = true},
@@ -362,8 +362,8 @@ static const struct command_spec COMMANDS[] = {
          "--deal they have never agreed, as when a referral meets an opportunity for the first time. --rules is needed\n"
          "without --deal. Nothing is written anywhere.\n"
          "\n"
-         "Exit status: 0 when it is shown, 64 for the command line or when there is no such deal, 71 when the brokers do\n"
-         "not answer, 78 when a file cannot be used.\n",
+         "Exit status: 0 when it is shown, 64 for the command line or when there is no such deal, 1 when the brokers do\n"
+         "not answer, 71 when topics or rights at Kafka are not as they must be, 78 when a file cannot be used.\n",
      .options = PREVIEW_OPTIONS,
      .option_count = ARRAY_LENGTH(PREVIEW_OPTIONS)},
 };
