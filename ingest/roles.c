@@ -7,6 +7,7 @@
 #include "common/kafka/producer.h"
 #include "common/kafka/topics.h"
 #include "common/runtime/log.h"
+#include "ingest/backfill_display.h"
 
 enum {
     TOPICS_TIMEOUT_MS = 10000,
@@ -319,6 +320,8 @@ static bool is_command(const struct roles *roles)
 
 static int start_all(struct ingest *ingest, struct error *err)
 {
+    if (ingest->roles->backfills != NULL && backfill_report_check(ingest->roles->backfills->report_path, err) < 0)
+        return -1;
     if (needs_dynamics_365_only(ingest->roles))
         return start_dynamics_365_only(ingest, err);
     if (verify_topics(ingest, err) < 0 || start_producer(ingest, err) < 0)
