@@ -161,7 +161,7 @@ def test_an_edit_is_decided_as_previewed_with_what_is_known_of_the_deal(
 
 def test_deal_that_agrees_has_nothing_to_be_written(pair: Pair) -> None:
     shown = pair.deals.stack.command("mapper", "preview", "--deal", f"crm:{pair.opportunity}", *read(pair))
-    assert shown.startswith("1. nothing to write: ") and "2." not in shown
+    assert shown.startswith("1. nothing to write: unchanged") and "2." not in shown
 
 
 def test_records_of_another_deal_are_refused(pair: Pair) -> None:
