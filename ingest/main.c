@@ -250,7 +250,7 @@ static int report_topics(const struct kafka_settings *kafka, bool creates)
     text_init(&report, OUTPUT_MAX);
     if ((creates ? topics_create(kafka, TOPICS_TIMEOUT_MS, &report, &err)
                  : topics_verify(kafka, TOPICS_TIMEOUT_MS, &report, &err)) < 0)
-        status = exit_status_of(&err);
+        status = err.class == ERROR_TRANSIENT ? EXIT_ERROR : EXIT_KAFKA;
     print_text(stdout, &report);
     if (status != EXIT_OK)
         (void)fprintf(stderr, "%s: %s\n", PROGRAM, err.message);

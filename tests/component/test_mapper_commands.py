@@ -7,6 +7,7 @@ Each folder of tests/cases/preview holds up to three documents (partner_center.j
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -95,6 +96,17 @@ def test_check_shows_every_field_of_good_rules() -> None:
     result = run("check", RULES)
     assert (result.returncode, result.stderr) == (0, "")
     assert "details.dealValue" in result.stdout and "estimatedvalue" in result.stdout and "<->" in result.stdout
+
+
+def test_check_shows_a_policy_only_where_both_sides_can_be_changed() -> None:
+    result = run("check", ROOT / "deploy/rules/dynamics-365.yaml")
+    lines = [line for line in result.stdout.splitlines() if re.search(r" (<->|-->|<--) ", line)]
+    assert len(lines) > 30 and not [line for line in lines if line != line.rstrip() or " , " in line]
+    for line in lines:
+        assert (" conflict: " in line) == (" <-> " in line and "create only" not in line), line
+    [stage] = [line for line in lines if line.split()[0] == "stage"]
+    assert stage.endswith(" conflict: partner-center, partner-center: update only")
+    assert [line for line in lines if line.split()[0] == "kind"][0].endswith("@label        partner-center: create only")
 
 
 def test_check_points_at_every_error(tmp_path: Path) -> None:
