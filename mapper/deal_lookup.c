@@ -10,7 +10,12 @@
 
 #define INSTANCE "deal-lookup"
 
-enum { ANSWER_MS = 60000, KEYS_MAX = 3 /* an opportunity's key, its referral's, and one more */ };
+enum {
+    TOPICS_TIMEOUT_MS = 10000,
+    TOPICS_REPORT_MAX = 64 * 1024,
+    ANSWER_MS = 60000,
+    KEYS_MAX = 3 /* an opportunity's key, its referral's, and one more */
+};
 
 struct lookup {
     struct loop *loop;
@@ -129,11 +134,23 @@ static int look_up(const struct kafka_settings *kafka, const char *key, struct d
     return status;
 }
 
+/* With another number of partitions the deal would be looked for where it is not. */
+static int verify_topics(const struct kafka_settings *kafka, struct error *err)
+{
+    struct text report;
+    int status;
+
+    text_init(&report, TOPICS_REPORT_MAX);
+    status = topics_verify(kafka, TOPICS_TIMEOUT_MS, &report, err);
+    text_done(&report);
+    return status;
+}
+
 int deal_lookup(const struct kafka_settings *kafka, const char *key, struct deal *ret_deal, struct error *err)
 {
     struct deal deal;
 
-    if (look_up(kafka, key, &deal, err) < 0)
+    if (verify_topics(kafka, err) < 0 || look_up(kafka, key, &deal, err) < 0)
         return -1;
     for (size_t keys = 1; deal.alias && keys < KEYS_MAX; keys++) {
         struct deal next;

@@ -9,7 +9,8 @@
 #include "mapper/deal.h"
 
 /* The deal of this key; where it lives on under another key, that one's. The caller owns it: deal_done(). ERROR_CONFIG
- * "deal.unknown" when there is none; ERROR_TRANSIENT when the brokers do not answer in time. */
+ * "deal.unknown" when there is none; ERROR_TRANSIENT when the brokers do not answer in time; ERROR_FATAL when the topics are not
+ * as they must be. */
 int deal_lookup(const struct kafka_settings *kafka, const char *key, struct deal *ret_deal, struct error *err)
     TANDEM_MUST_CHECK;
 

@@ -118,7 +118,8 @@ static int append_steps(struct text *out, const json_t *steps)
     return json_array_size(steps) == 0 ? text_append(out, "nothing to write\n") : 0;
 }
 
-/* New reference: the record itself, which a reading holds among its documents. */
+/* New reference: the record itself, which a reading holds among its documents; the others go to *ret_related, which may be
+ * NULL. */
 static json_t *main_document(json_t *content, enum side side, json_t **ret_related)
 {
     json_t *documents = json_object_get(content, "documents");
@@ -126,6 +127,8 @@ static json_t *main_document(json_t *content, enum side side, json_t **ret_relat
 
     if (!own)
         return json_incref(content);
+    if (!ret_related)
+        return json_incref(json_object_get(own, "body"));
     *ret_related = json_array();
     for (size_t k = 0; k < json_array_size(documents); k++) {
         if (json_array_get(documents, k) != own)
@@ -137,17 +140,14 @@ static json_t *main_document(json_t *content, enum side side, json_t **ret_relat
 static int read_record(const char *path, enum side side, struct trial_input *input, struct error *err)
 {
     json_auto_t *content = NULL;
-    json_auto_t *related = NULL;
 
     if (strcmp(path, "-") == 0)
         return 0;
     if (file_input_json(path, &content, err) < 0)
         return -1;
-    input->now[side] = main_document(content, side, &related);
+    input->now[side] = main_document(content, side, side == SIDE_PARTNER_CENTER ? &input->related : NULL);
     if (!json_is_object(input->now[side]))
         return error_set(err, ERROR_CONFIG, "preview.record", "%s: holds no record", path);
-    if (side == SIDE_PARTNER_CENTER)
-        input->related = json_incref(related);
     return 0;
 }
 
@@ -159,8 +159,9 @@ static int read_base(const char *path, struct trial_input *input, struct error *
         return 0;
     if (file_input_json(path, &base, err) < 0)
         return -1;
-    input->base[SIDE_PARTNER_CENTER] = json_incref(json_object_get(base, "partner_center"));
-    input->base[SIDE_CRM] = json_incref(json_object_get(base, "crm"));
+    input->base[SIDE_PARTNER_CENTER] =
+        main_document(json_object_get(base, "partner_center"), SIDE_PARTNER_CENTER, &input->base_related);
+    input->base[SIDE_CRM] = main_document(json_object_get(base, "crm"), SIDE_CRM, NULL);
     if (!json_is_object(input->base[SIDE_PARTNER_CENTER]) || !json_is_object(input->base[SIDE_CRM]))
         return error_set(err, ERROR_CONFIG, "preview.base", "%s: holds objects 'partner_center' and 'crm'", path);
     return 0;
@@ -193,6 +194,7 @@ int preview_run(const struct rules *rules, const struct preview_request *request
         status = print_steps(steps, request->as_json, out, err);
     json_decref(steps);
     json_decref(input.related);
+    json_decref(input.base_related);
     for (int side = 0; side < SIDE_COUNT; side++) {
         json_decref(input.now[side]);
         json_decref(input.base[side]);

@@ -191,6 +191,7 @@ static int follow(struct trial *trial, struct merge_effects *effects, struct err
 
 static int set_base(struct trial *trial, const struct trial_input *input, struct error *err)
 {
+    trial->related = input->base_related;
     for (int side = 0; side < SIDE_COUNT; side++) {
         if (see(trial, (enum side)side, input->base[side], err) < 0)
             return -1;
@@ -204,6 +205,7 @@ static int set_base(struct trial *trial, const struct trial_input *input, struct
         /* What comes now is newer, whatever its version says. */
         json_object_clear(json_object_get(deal_seen(&trial->deal, (enum side)side), "documents"));
     }
+    trial->related = input->related;
     return 0;
 }
 

@@ -18,6 +18,7 @@ struct trial_input {
     json_t *now[SIDE_COUNT];  /* the systems' documents; NULL: there is no such record */
     json_t *base[SIDE_COUNT]; /* as they were when both last agreed; NULL (both): they have never met */
     json_t *related;          /* array of other parties' referrals (messages/record.h); NULL: none */
+    json_t *base_related;     /* those of `base` */
     const struct deal *deal;  /* what is known of the deal, in place of `base`; NULL: nothing */
 };
 

@@ -80,6 +80,33 @@ def test_preview_shows_the_rows_of_a_new_record(tmp_path: Path) -> None:
     assert result.stdout.count("update at partner-center") == 1
 
 
+def test_preview_takes_a_reading_with_microsofts_side_of_the_deal(tmp_path: Path) -> None:
+    """As it stands in the topic `records`, and as `tandem-ingest read` prints it."""
+    rules = ROOT / "deploy/rules/dynamics-365.yaml"
+    ours = json.loads((CASES / "conflict/partner_center.json").read_text())
+    theirs = {"organizationId": "msft", "status": "Active", "trackingInfo": {"microsoftMsxId": "7-MSX"}}
+    documents = [
+        {"role": role, "id": body.get("id", "1"), "version": "1", "changed_at": None, "etag": None, "body": body}
+        for role, body in {"own": ours, "related": theirs}.items()
+    ]
+    (tmp_path / "reading.json").write_text(json.dumps({"kind": "reading", "documents": documents}))
+    (tmp_path / "alone.json").write_text(json.dumps({"kind": "reading", "documents": documents[:1]}))
+    options = ("preview", "--rules", rules, "--base", CASES / "conflict/base.json")
+    with_it, without, plain = (
+        run(*options, referral, CASES / "conflict/crm.json")
+        for referral in (tmp_path / "reading.json", tmp_path / "alone.json", CASES / "conflict/partner_center.json")
+    )
+    assert [each.returncode for each in (with_it, without, plain)] == [0, 0, 0], with_it.stderr
+    assert '"7-MSX"' in with_it.stdout and "7-MSX" not in without.stdout
+    assert without.stdout == plain.stdout
+    # What stood there when both last agreed is no news.
+    base = json.loads((CASES / "conflict/base.json").read_text())
+    agreed = [{**documents[0], "body": base["partner_center"]}, documents[1]]
+    (tmp_path / "base.json").write_text(json.dumps({**base, "partner_center": {"documents": agreed}}))
+    known = run(*options[:4], tmp_path / "base.json", tmp_path / "reading.json", CASES / "conflict/crm.json")
+    assert known.returncode == 0 and "7-MSX" not in known.stdout
+
+
 def test_preview_names_the_place_of_a_broken_document(tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text('{\n  "id": oops}\n')
