@@ -8,6 +8,7 @@
 #include "common/base/retry.h"
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
+#include "common/base/uuid.h"
 #include "common/kafka/consumer.h"
 #include "common/kafka/reader.h"
 #include "common/kafka/topics.h"
@@ -18,7 +19,6 @@
 #include "ingest/telling.h"
 
 enum {
-    SOURCES_MAX = 4,
     CURSORS_PARTITION = 0, /* topic `cursors` has one */
     COMMIT_INTERVAL_MS = 1000,
     WINDOW = 1000,
@@ -37,17 +37,26 @@ const struct config_key POLL_KEYS[] = {
      .help = "How much of what was looked at already is looked at again: clocks and listings are not exact."},
     {KEY("first_window", first_window_ms), .default_text = "1d", .min = 0, .max = 2592000000,
      .help = "How far back a first round looks; what is older is for 'backfill'."},
+    {.name = "child_rows_max",
+     .type = CONFIG_INTEGER,
+     .offset = offsetof(struct poll_settings, child_rows_max),
+     .default_text = "100000",
+     .min = 0,
+     .max = 1000000,
+     .help =
+         "Rows of each of dynamics_365.child_tables of which it is remembered which opportunity they belong to; the "
+         "deletion of another one, if its webhook is missed too, is not found. About 200 bytes each."},
 };
 const size_t POLL_KEY_COUNT = ARRAY_LENGTH(POLL_KEYS);
 #undef KEY
 
 /*
- *   RESTING -> ASKING -> TELLING -> ASKING …      page after page
- *      ^          |         |
- *      |          +---------+--> SAVING -> RESTING  all is told; the cursor is on its way
+ *   RESTING -> ASKING -> TELLING (-> KEEPING) -> ASKING …   page after page
+ *      ^                                      |
+ *      |                                      +-> SAVING -> RESTING   all is told; the cursor is on its way
  *      +---------- any of them, after a failure
  */
-enum round_state { RESTING, ASKING, TELLING, SAVING };
+enum round_state { RESTING, ASKING, TELLING, KEEPING, SAVING };
 
 /* A source with its round under way. */
 struct watch {
@@ -55,7 +64,7 @@ struct watch {
     struct poll_source source;
     enum round_state state;
     unsigned round; /* answers of an earlier round are of no interest */
-    size_t untold;  /* notifications under way */
+    size_t untold;  /* notifications, or what is kept, under way */
     size_t pages, found;
     bool is_last_page;
     bool has_failed; /* one of them was not taken */
@@ -73,18 +82,19 @@ struct poll {
     char *instance;
     char *notifications;
     char *cursors_topic;
-    json_t *cursors; /* {source: position} */
+    json_t *cursors; /* {source: position}, of our sources */
     bool is_read;    /* the cursors are known */
     bool is_owner;
     bool is_stopped;
     void (*on_fatal)(void *arg, const struct error *err);
     void *arg;
-    struct watch watches[SOURCES_MAX];
+    struct watch *watches; /* of a fixed place: callbacks hold on to them */
     size_t watch_count;
 };
 
 static void begin_round(struct watch *watch);
 static void ask(struct watch *watch);
+static void on_told(void *arg, const struct error *err);
 
 static bool may_go_on(const struct poll *poll)
 {
@@ -112,7 +122,7 @@ static void fail_round(struct watch *watch, const struct system_page *page, cons
     watch->retry.attempts++;
     decision = retry_decide(&policy, &watch->retry, now_ms, retry_after_ms, random_u32());
     metric_add(watch->failures_metric, 1);
-    log_warning("poll.failed", LOG_TEXT("source", watch->source.type->cursor),
+    log_warning("poll.failed", LOG_TEXT("source", watch->source.cursor),
                 LOG_INTEGER("again_in_ms", decision.at_ms - now_ms), LOG_ERROR(err));
     rest(watch, decision.at_ms - now_ms);
 }
@@ -125,7 +135,7 @@ static void end_round(struct watch *watch)
     metric_add(watch->rounds_metric, 1);
     metric_set(watch->success_metric, timestamp_to_ms(clock_now()) / 1000);
     if (watch->found > 0)
-        log_info("poll.found", LOG_TEXT("source", watch->source.type->cursor), LOG_INTEGER("records", watch->found));
+        log_info("poll.found", LOG_TEXT("source", watch->source.cursor), LOG_INTEGER("records", watch->found));
     rest(watch, watch->source.type->is_slow ? settings->engagement_interval_ms : settings->interval_ms);
 }
 
@@ -146,7 +156,7 @@ static void on_cursor_delivered(void *arg, const struct error *err)
 static void save(struct watch *watch)
 {
     const char *position = watch->source.type->end(&watch->source);
-    const char *known = json_text_of(watch->poll->cursors, watch->source.type->cursor);
+    const char *known = json_text_of(watch->poll->cursors, watch->source.cursor);
     struct error err = ERROR_INIT;
 
     if (!watch->source.type->has_cursor || position == NULL || text_equal(position, known)) {
@@ -158,25 +168,80 @@ static void save(struct watch *watch)
         return;
     }
     watch->state = SAVING;
-    if (telling_send_cursor(watch->poll->producer, watch->poll->cursors_topic, watch->source.type->cursor, position,
+    if (telling_send_cursor(watch->poll->producer, watch->poll->cursors_topic, watch->source.cursor, position,
                             watch->poll->instance, on_cursor_delivered, watch, &err) < 0)
         fail_round(watch, NULL, &err);
 }
 
 /* --- Telling ------------------------------------------------------------------------------------------------------ */
 
+static bool has_taken_all(struct watch *watch)
+{
+    struct error err = ERROR_INIT;
+
+    if (!watch->has_failed)
+        return true;
+    (void)error_set(&err, ERROR_TRANSIENT, "poll.not_told", "the brokers did not take all that is told");
+    fail_round(watch, NULL, &err);
+    return false;
+}
+
+static void go_on(struct watch *watch)
+{
+    if (watch->is_last_page)
+        save(watch);
+    else
+        ask(watch);
+}
+
+static void page_is_kept(struct watch *watch)
+{
+    struct error err = ERROR_INIT;
+
+    if (!has_taken_all(watch))
+        return;
+    if (watch->source.type->kept(&watch->source, &err) < 0)
+        fail_round(watch, NULL, &err);
+    else
+        go_on(watch);
+}
+
+static int send_kept(void *arg, const char *name, const char *value, struct error *err)
+{
+    struct watch *watch = arg;
+    struct poll *poll = watch->poll;
+    char *key = text_format("%s/%s", watch->source.cursor, name);
+    int status = key == NULL ? error_no_memory(err)
+                             : telling_send_cursor(poll->producer, poll->cursors_topic, key, value, poll->instance,
+                                                   on_told, watch, err);
+
+    free(key);
+    if (status == 0)
+        watch->untold++;
+    return status;
+}
+
+/* Only when all is told: what is forgotten before its news are in Kafka would never be told. */
 static void page_is_told(struct watch *watch)
 {
     struct error err = ERROR_INIT;
 
-    if (watch->has_failed) {
-        (void)error_set(&err, ERROR_TRANSIENT, "poll.not_told", "the brokers did not take all notifications");
-        fail_round(watch, NULL, &err);
-    } else if (watch->is_last_page) {
-        save(watch);
-    } else {
-        ask(watch);
+    if (!has_taken_all(watch))
+        return;
+    if (watch->source.type->keep == NULL) {
+        go_on(watch);
+        return;
     }
+    if (!may_go_on(watch->poll)) {
+        watch->source.type->abandon(&watch->source, NULL);
+        rest(watch, 0);
+        return;
+    }
+    watch->state = KEEPING;
+    if (watch->source.type->keep(&watch->source, send_kept, watch, &err) < 0)
+        fail_round(watch, NULL, &err);
+    else if (watch->untold == 0)
+        page_is_kept(watch);
 }
 
 static void on_told(void *arg, const struct error *err)
@@ -185,8 +250,12 @@ static void on_told(void *arg, const struct error *err)
 
     watch->untold--;
     watch->has_failed = watch->has_failed || err != NULL;
-    if (!watch->poll->is_stopped && watch->state == TELLING && watch->untold == 0)
+    if (watch->poll->is_stopped || watch->untold > 0)
+        return;
+    if (watch->state == TELLING)
         page_is_told(watch);
+    else if (watch->state == KEEPING)
+        page_is_kept(watch);
 }
 
 static int tell(void *arg, const struct poll_news *news, struct error *err)
@@ -273,8 +342,8 @@ static void begin_round(struct watch *watch)
     watch->pages = watch->found = 0;
     watch->has_failed = watch->is_last_page = false;
     if (text_assign(&watch->source.next, NULL, &err) < 0 ||
-        type->begin(&watch->source, json_text_of(watch->poll->cursors, type->cursor), timestamp_to_ms(clock_now()),
-                    &err) < 0)
+        type->begin(&watch->source, json_text_of(watch->poll->cursors, watch->source.cursor),
+                    timestamp_to_ms(clock_now()), &err) < 0)
         fail_round(watch, NULL, &err);
     else
         ask(watch);
@@ -347,22 +416,49 @@ static void on_fatal(void *arg, const struct error *err)
     poll->on_fatal(poll->arg, err);
 }
 
+/* What a source keeps below its cursor: the name of the entry. NULL: the key is not of that kind. */
+static const char *entry_of(const struct poll_source *source, const char *key)
+{
+    const size_t length = strlen(source->cursor);
+
+    if (source->type->learn == NULL || !text_starts_with(key, source->cursor) || key[length] != '/')
+        return NULL;
+    return uuid_is_valid(key + length + 1, strlen(key + length + 1)) ? key + length + 1 : NULL;
+}
+
+/* `position` NULL: there is none any more. What is not of our sources is passed over. */
+static int take_cursor(struct poll *poll, const char *key, const char *position, struct error *err)
+{
+    for (size_t i = 0; i < poll->watch_count; i++) {
+        struct poll_source *source = &poll->watches[i].source;
+        const char *entry = entry_of(source, key);
+        if (entry != NULL)
+            return source->type->learn(source, entry, position, err);
+        if (position != NULL && text_equal(key, source->cursor))
+            return json_object_set_new(poll->cursors, key, json_string(position)) < 0 ? error_no_memory(err) : 0;
+    }
+    return 0;
+}
+
 static void on_cursor(void *arg, const struct kafka_message *message)
 {
     struct poll *poll = arg;
-    struct cursor cursor;
+    struct cursor cursor = {0};
     struct error err = ERROR_INIT;
+    char *key = NULL;
 
-    if (message->key == NULL || message->value == NULL)
+    if (message->key == NULL)
         return;
-    if (cursor_read(message->value, message->value_length, &cursor, &err) < 0) {
+    if (message->value != NULL && cursor_read(message->value, message->value_length, &cursor, &err) < 0) {
         log_warning("poll.cursor_unreadable", LOG_INTEGER("offset", message->offset), LOG_ERROR(&err));
         return;
     }
-    if (json_object_set_new(poll->cursors, cursor.source, json_string(cursor.position)) < 0) {
+    key = text_copy_n(message->key, message->key_length);
+    if (key == NULL)
         (void)error_no_memory(&err);
+    if (key == NULL || take_cursor(poll, key, cursor.position, &err) < 0)
         poll->on_fatal(poll->arg, &err);
-    }
+    free(key);
     cursor_done(&cursor);
 }
 
@@ -378,15 +474,22 @@ static void on_cursors_read(void *arg, int32_t partition, int64_t next_offset)
 
 /* --- Life --------------------------------------------------------------------------------------------------------- */
 
-static int add_watch(struct poll *poll, const struct poll_source_type *type, struct system *system, struct error *err)
+/* `table`, `parent_column`: of a child table, else NULL. */
+static int add_watch(struct poll *poll, const struct poll_source_type *type, struct system *system, const char *table,
+                     const char *parent_column, struct error *err)
 {
     struct watch *watch = &poll->watches[poll->watch_count];
-    const char *const labels[] = {type->cursor, NULL};
+    struct poll_source *source = &watch->source;
 
-    *watch = (struct watch){.poll = poll, .source = {.type = type, .settings = poll->settings, .system = system}};
+    if (poll_source_init(source, type, poll->settings, system, table, parent_column, err) < 0)
+        return -1;
+    watch->poll = poll;
     watch->timer = loop_timer_new(poll->loop, on_timer, watch);
-    if (watch->timer == NULL)
+    if (watch->timer == NULL) {
+        poll_source_done(source);
         return error_no_memory(err);
+    }
+    const char *const labels[] = {source->cursor, NULL};
     watch->rounds_metric = metrics_series(
         metrics_declare(METRIC_COUNTER, "tandem_poll_rounds_total", "source", "Rounds of polling that ended."), labels);
     watch->failures_metric = metrics_series(
@@ -403,17 +506,34 @@ static int add_watch(struct poll *poll, const struct poll_source_type *type, str
     return 0;
 }
 
+static int add_child_watches(struct poll *poll, struct system *system, const struct config_map *tables,
+                             struct error *err)
+{
+    for (size_t i = 0; i < tables->count; i++) {
+        if (add_watch(poll, &POLL_DYNAMICS_365_CHILDREN, system, tables->keys[i], tables->values[i], err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
 static int add_watches(struct poll *poll, const struct poll_options *options, struct error *err)
 {
     static const struct poll_source_type *const types[] = {&POLL_PARTNER_CENTER_CHANGES, &POLL_PARTNER_CENTER_SHARED,
                                                            &POLL_DYNAMICS_365_CHANGES};
 
+    poll->watches =
+        calloc(options->system_count * ARRAY_LENGTH(types) + options->child_tables->count, sizeof(*poll->watches));
+    if (poll->watches == NULL)
+        return error_no_memory(err);
     for (size_t i = 0; i < options->system_count; i++) {
         for (size_t k = 0; k < ARRAY_LENGTH(types); k++) {
             if (text_equal(options->systems[i]->operations->name, types[k]->system) &&
-                add_watch(poll, types[k], options->systems[i], err) < 0)
+                add_watch(poll, types[k], options->systems[i], NULL, NULL, err) < 0)
                 return -1;
         }
+        if (text_equal(options->systems[i]->operations->name, POLL_DYNAMICS_365_CHILDREN.system) &&
+            add_child_watches(poll, options->systems[i], options->child_tables, err) < 0)
+            return -1;
     }
     return 0;
 }
@@ -485,6 +605,7 @@ void poll_free(struct poll *poll, int64_t close_ms)
         loop_timer_free(poll->watches[i].timer);
         poll_source_done(&poll->watches[i].source);
     }
+    free(poll->watches);
     json_decref(poll->cursors);
     free(poll->instance);
     free(poll->notifications);

@@ -2,10 +2,13 @@
 
 #include "common/base/json.h"
 #include "common/base/text.h"
+#include "common/runtime/log.h"
 #include "common/systems/dynamics365.h"
 #include "ingest/poll_source.h"
 
 #define RECORD_TYPE "opportunity"
+
+/* --- Opportunities ------------------------------------------------------------------------------------------------ */
 
 /* Change tracking: the cursor is where the next round asks on. Without one the table is gone through once, to have a link
  * to begin with; of what it shows only the last while is told, since the rest is for `backfill`. After a link has expired
@@ -49,7 +52,8 @@ static void on_changes(void *arg, const struct dynamics_365_changes *changes)
 
 static int ask_for_changes(struct poll_source *source, system_page_callback on_page, void *arg, struct error *err)
 {
-    const struct dynamics_365_listing listing = {.entity = RECORD_TYPE};
+    const struct dynamics_365_listing listing = {.entity = source->table == NULL ? RECORD_TYPE : source->table,
+                                                 .parent = source->parent_column};
     struct question *question = calloc(1, sizeof(*question));
 
     if (question == NULL)
@@ -116,3 +120,91 @@ const struct poll_source_type POLL_DYNAMICS_365_CHANGES = {.cursor = "poll/dynam
                                                            .take = take_changes,
                                                            .end = end_changes,
                                                            .abandon = abandon_changes};
+
+/* --- Child rows --------------------------------------------------------------------------------------------------- */
+
+/* Each table has a cursor of its own, and expires by itself. Its rows are news of the opportunities they belong to. */
+static int begin_children(struct poll_source *source, const char *position, int64_t now_ms, struct error *err)
+{
+    if (begin_changes(source, position, now_ms, err) < 0)
+        return -1;
+    return poll_parents_begin(&source->parents, source->next == NULL, err);
+}
+
+static int take_children(struct poll_source *source, const struct system_page *page,
+                         int (*tell)(void *arg, const struct poll_news *news, struct error *err), void *arg,
+                         bool *ret_is_over, struct error *err)
+{
+    const struct poll_parents_page rows = {
+        .rows = page->documents, .deleted = source->deleted, .is_last = page->next == NULL, .since = source->since};
+    json_auto_t *found = NULL;
+    const char *id;
+    json_t *changed_at;
+
+    if (poll_parents_take(&source->parents, &rows, &found, err) < 0)
+        return -1;
+    json_object_foreach (found, id, changed_at) {
+        const struct poll_news news = {.event = "changed",
+                                       .record_type = RECORD_TYPE,
+                                       .record_id = id,
+                                       .occurred_at = json_string_value(changed_at)};
+        if (tell(arg, &news, err) < 0)
+            return -1;
+    }
+    *ret_is_over = page->next == NULL;
+    return 0;
+}
+
+static int keep_parents(struct poll_source *source,
+                        int (*send)(void *arg, const char *name, const char *value, struct error *err), void *arg,
+                        struct error *err)
+{
+    const char *row;
+    json_t *parent;
+
+    json_object_foreach (source->parents.changes, row, parent) {
+        if (send(arg, row, json_string_value(parent), err) < 0)
+            return -1;
+    }
+    return 0;
+}
+
+static int parents_are_kept(struct poll_source *source, struct error *err)
+{
+    return poll_parents_keep(&source->parents, err);
+}
+
+static int learn_parent(struct poll_source *source, const char *name, const char *value, struct error *err)
+{
+    return poll_parents_learn(&source->parents, name, value, err);
+}
+
+static const char *end_children(struct poll_source *source)
+{
+    const struct poll_parents *parents = &source->parents;
+
+    if (parents->passed_over > 0)
+        log_warning("poll.rows_passed_over", LOG_TEXT("source", source->cursor),
+                    LOG_INTEGER("rows", parents->passed_over));
+    if (parents->unknown > 0)
+        log_info("poll.deletions_unknown", LOG_TEXT("source", source->cursor), LOG_INTEGER("rows", parents->unknown));
+    return poll_parents_end(&source->parents) ? source->position : NULL;
+}
+
+static void abandon_children(struct poll_source *source, const struct system_page *page)
+{
+    abandon_changes(source, page);
+    poll_parents_abandon(&source->parents);
+}
+
+const struct poll_source_type POLL_DYNAMICS_365_CHILDREN = {.cursor = "poll/dynamics-365/",
+                                                            .system = "dynamics-365",
+                                                            .has_cursor = true,
+                                                            .begin = begin_children,
+                                                            .ask = ask_for_changes,
+                                                            .take = take_children,
+                                                            .end = end_children,
+                                                            .abandon = abandon_children,
+                                                            .keep = keep_parents,
+                                                            .kept = parents_are_kept,
+                                                            .learn = learn_parent};

@@ -136,13 +136,3 @@ const struct poll_source_type POLL_PARTNER_CENTER_SHARED = {.cursor = "poll/part
                                                             .take = take_shared,
                                                             .end = end_shared,
                                                             .abandon = abandon_shared};
-
-void poll_source_done(struct poll_source *source)
-{
-    free(source->next);
-    free(source->position);
-    json_decref(source->deleted);
-    if (source->has_window)
-        poll_window_done(&source->window);
-    *source = (struct poll_source){0};
-}

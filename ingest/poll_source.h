@@ -13,6 +13,7 @@
 #include "common/base/timestamp.h"
 #include "common/systems/system.h"
 #include "ingest/poll.h"
+#include "ingest/poll_parents.h"
 #include "ingest/poll_window.h"
 
 struct poll_source;
@@ -26,7 +27,7 @@ struct poll_news {
 };
 
 struct poll_source_type {
-    const char *cursor; /* key in topic `cursors` */
+    const char *cursor; /* key in topic `cursors`; of one source per child table what it begins with */
     const char *system; /* name of its system, and source of its notifications */
     bool has_cursor;
     bool is_slow; /* runs at the engagement interval */
@@ -42,6 +43,16 @@ struct poll_source_type {
     const char *(*end)(struct poll_source *source);
     /* The round failed; `page` tells how, NULL: not by an answer. */
     void (*abandon)(struct poll_source *source, const struct system_page *page);
+
+    /* What a source keeps beside its cursor; all three NULL: nothing. A page is told: calls send() for each entry that has
+     * changed, `value` NULL: it goes. */
+    int (*keep)(struct poll_source *source,
+                int (*send)(void *arg, const char *name, const char *value, struct error *err), void *arg,
+                struct error *err);
+    /* They are all in Kafka. */
+    int (*kept)(struct poll_source *source, struct error *err);
+    /* An entry as Kafka has it. */
+    int (*learn)(struct poll_source *source, const char *name, const char *value, struct error *err);
 };
 
 /* State of the sources' own. */
@@ -49,8 +60,11 @@ struct poll_source {
     const struct poll_source_type *type;
     const struct poll_settings *settings;
     struct system *system;
-    char *next;        /* page to ask for; NULL: the first */
-    const char *since; /* RFC 3339: what was changed before is not told; NULL: everything is */
+    char *cursor;              /* key in topic `cursors` */
+    const char *table;         /* of Dynamics 365; borrowed */
+    const char *parent_column; /* of a child table: the lookup to the opportunity; borrowed */
+    char *next;                /* page to ask for; NULL: the first */
+    const char *since;         /* RFC 3339: what was changed before is not told; NULL: everything is */
     char since_text[TIMESTAMP_TEXT_SIZE];
     json_t *deleted;  /* ids told with the page under way; owned */
     bool is_expired;  /* the cursor was no longer taken: the next round tells everything */
@@ -58,12 +72,20 @@ struct poll_source {
     char *position;   /* to end with */
     struct poll_window window;
     bool has_window;
+    struct poll_parents parents;
+    bool has_parents;
 };
 
+/* A source of the given type at its system; `table` and `parent_column`: of a child table, else NULL. Everything but its
+ * cursor is borrowed. On failure nothing is left behind. */
+int poll_source_init(struct poll_source *source, const struct poll_source_type *type,
+                     const struct poll_settings *settings, struct system *system, const char *table,
+                     const char *parent_column, struct error *err) TANDEM_MUST_CHECK;
 void poll_source_done(struct poll_source *source);
 
 extern const struct poll_source_type POLL_PARTNER_CENTER_CHANGES;
 extern const struct poll_source_type POLL_PARTNER_CENTER_SHARED;
 extern const struct poll_source_type POLL_DYNAMICS_365_CHANGES;
+extern const struct poll_source_type POLL_DYNAMICS_365_CHILDREN;
 
 #endif

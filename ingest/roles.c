@@ -150,6 +150,7 @@ static int start_poll(struct ingest *ingest, struct error *err)
                                          .producer = ingest->producer,
                                          .systems = ingest->systems,
                                          .system_count = ingest->system_count,
+                                         .child_tables = &ingest->settings->dynamics_365.child_tables,
                                          .on_fatal = on_fatal,
                                          .arg = ingest};
 

@@ -81,6 +81,8 @@ int telling_send_cursor(struct producer *producer, const char *cursors_topic, co
     char *value = NULL;
     int status;
 
+    if (position == NULL)
+        return producer_send(producer, &message, on_delivered, arg, err);
     timestamp_format(clock_now(), TIME_DIGITS, now);
     if (text_assign(&cursor.source, key, err) == 0 && text_assign(&cursor.position, position, err) == 0 &&
         text_assign(&cursor.at, now, err) == 0 && text_assign(&cursor.instance, instance, err) == 0)

@@ -24,7 +24,7 @@ bool telling_is_readable(const struct telling_news *news);
  * the news are not readable. */
 int telling_send(struct producer *producer, const char *topic, const char *source, const struct telling_news *news,
                  producer_callback on_delivered, void *arg, struct error *err) TANDEM_MUST_CHECK;
-/* `key`: of the cursor, "poll/…" or "backfill/…". */
+/* `key`: of the cursor, "poll/…" or "backfill/…". `position` NULL: there is none any more, a tombstone. */
 int telling_send_cursor(struct producer *producer, const char *cursors_topic, const char *key, const char *position,
                         const char *instance, producer_callback on_delivered, void *arg, struct error *err)
     TANDEM_MUST_CHECK;

@@ -122,25 +122,35 @@ static int link_both(struct deal *deal, const struct decide_cause *cause, const 
     return 0;
 }
 
+/* Stands in the audit column though nothing is wrong any more. What is told of an invitation is not known to the rest. */
+static bool is_mended(const struct deal *deal, const struct rules *rules, const struct settlement *settlement)
+{
+    return deal->explained != NULL && deal->invitation_told == NULL && !settlement->has_news &&
+           !rules_hold(rules->is_closed[SIDE_CRM], deal_values(deal, SIDE_CRM), false);
+}
+
 static int say_why_nothing(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
-                           struct merge_effects *effects, struct error *err)
+                           const struct birth_troubles *troubles, struct merge_effects *effects, struct error *err)
 {
     const struct rules *rules = cause->context->rules;
-    const char *reason = settlement->held_back;
+    const bool is_refused = troubles->refusals[SIDE_PARTNER_CENTER] != NULL || troubles->refusals[SIDE_CRM] != NULL;
+    const bool is_troubled = is_refused || json_array_size(troubles->explanations) > 0;
+    const char *reason = is_refused ? "refused_before" : settlement->held_back;
 
-    if (text_equal(reason, "partner_center_closed"))
+    if (text_equal(settlement->held_back, "partner_center_closed"))
         return birth_explain(
             deal, cause,
             "The deal is closed in Partner Center, which is final. Changes of this record are not sent; "
             "make a new opportunity to go on.",
-            reason, effects, err);
+            settlement->held_back, effects, err);
     if (json_is_false(json_object_get(deal_values(deal, SIDE_CRM), rules->sync_column)))
         return rest(deal, cause, "sync_off", "the seller has switched synchronisation off", effects, err);
+    if (!is_troubled && is_mended(deal, rules, settlement))
+        return text_assign(&deal->rests, NULL, err) < 0 ? -1 : birth_explain_mended(deal, cause, effects, err);
     if (deal->rests != NULL)
         return resume(deal, cause, effects, err);
-    if (json_array_size(settlement->explanations) > 0)
-        return birth_explain(deal, cause, json_string_value(json_array_get(settlement->explanations, 0)), reason,
-                             effects, err);
+    if (is_troubled)
+        return birth_explain_troubles(deal, cause, troubles, reason, effects, err);
     return decide_none(deal, cause, reason != NULL ? reason : cause->quiet_reason,
                        reason != NULL ? NULL : cause->quiet_detail, effects, err);
 }
@@ -148,12 +158,12 @@ static int say_why_nothing(struct deal *deal, const struct decide_cause *cause, 
 /* Nothing is to be written, and why. Conflicts that nobody has settled are told with both values; when they are new, whatever
  * the cause. */
 static int write_nothing(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
-                         struct merge_effects *effects, struct error *err)
+                         const struct birth_troubles *troubles, struct merge_effects *effects, struct error *err)
 {
     struct decide_cause told = *cause;
 
     told.wants_reason = cause->wants_reason || settlement->has_news;
-    if (say_why_nothing(deal, &told, settlement, effects, err) < 0)
+    if (say_why_nothing(deal, &told, settlement, troubles, effects, err) < 0)
         return -1;
     if (!effects->has_decision || json_array_size(settlement->conflicts) == 0 ||
         effects->decision.action != DECISION_NONE)
@@ -187,12 +197,15 @@ static char *text_of_change(const struct deal *deal, const struct rules *rules, 
     return text_take(&text);
 }
 
+/* *ret_refusal: the target has refused the same before, and nothing was decided. */
 static int write_one_side(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
-                          enum side target, const char *audit_text, json_t *conflicts, struct merge_effects *effects,
+                          enum side target, const json_t **ret_refusal, struct merge_effects *effects,
                           struct error *err)
 {
     const struct rules *rules = cause->context->rules;
     const bool is_declining = settlement->is_declining && target == SIDE_PARTNER_CENTER;
+    json_auto_t *conflicts = conflicts_of(settlement, target);
+    char *audit_text = text_of_change(deal, rules, settlement->write[SIDE_CRM]);
     const struct decide_plan plan = {.action = DECISION_UPDATE,
                                      .target = target,
                                      .purpose = is_declining ? "decline" : "update",
@@ -203,34 +216,36 @@ static int write_one_side(struct deal *deal, const struct decide_cause *cause, c
                                      .fields = settlement->fields[target],
                                      .write = settlement->write[target],
                                      .conflicts = conflicts};
-    const json_t *refusal = decide_find_refusal(deal, rules, &plan);
+    int status = 0;
 
-    if (refusal != NULL && target == SIDE_PARTNER_CENTER)
-        return birth_explain_refusal(deal, cause, refusal, effects, err);
-    if (refusal != NULL)
-        return decide_none(deal, cause, "refused_before", json_text_of(refusal, "code"), effects, err);
-    return decide_write(deal, cause, &plan, effects, err);
+    if (conflicts == NULL || audit_text == NULL) {
+        status = error_no_memory(err);
+    } else {
+        *ret_refusal = decide_find_refusal(deal, rules, &plan);
+        if (*ret_refusal == NULL)
+            status = decide_write(deal, cause, &plan, effects, err);
+    }
+    free(audit_text);
+    return status;
 }
 
+/* One decision at a time: the CRM first; its outcome brings the merge back for the other side. What one side has refused
+ * does not hold up the other. */
 static int write_changes(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
                          struct merge_effects *effects, struct error *err)
 {
-    /* One decision at a time: the CRM first; its outcome brings the merge back for the other side. */
-    const enum side target = json_object_size(settlement->write[SIDE_CRM]) > 0 ? SIDE_CRM : SIDE_PARTNER_CENTER;
-    json_auto_t *conflicts = NULL;
-    char *audit_text;
-    int status;
+    static const enum side order[SIDE_COUNT] = {SIDE_CRM, SIDE_PARTNER_CENTER};
+    struct birth_troubles troubles = {.explanations = settlement->explanations};
 
-    if (json_object_size(settlement->write[target]) == 0)
-        return write_nothing(deal, cause, settlement, effects, err);
-    conflicts = conflicts_of(settlement, target);
-    audit_text = text_of_change(deal, cause->context->rules, settlement->write[SIDE_CRM]);
-    if (conflicts == NULL || audit_text == NULL)
-        status = error_no_memory(err);
-    else
-        status = write_one_side(deal, cause, settlement, target, audit_text, conflicts, effects, err);
-    free(audit_text);
-    return status;
+    for (size_t i = 0; i < SIDE_COUNT; i++) {
+        if (json_object_size(settlement->write[order[i]]) == 0)
+            continue;
+        if (write_one_side(deal, cause, settlement, order[i], &troubles.refusals[order[i]], effects, err) < 0)
+            return -1;
+        if (effects->has_decision)
+            return 0;
+    }
+    return write_nothing(deal, cause, settlement, &troubles, effects, err);
 }
 
 static int go_on(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
@@ -261,6 +276,31 @@ static int advance_both(struct deal *deal, const struct decide_cause *cause, str
     }
     settlement_done(&settlement);
     return status;
+}
+
+/* The referral is not visible. A seller who works in the CRM record is told, then the deal rests. */
+static int rest_unseen(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
+                       struct error *err)
+{
+    static const char reason[] = "referral_gone";
+    static const char text[] =
+        "The deal is not visible in Partner Center any more; changes of this record are not sent. "
+        "Ask your administrator whether it was removed there or is another account's now.";
+    const struct rules *rules = cause->context->rules;
+    const json_t *values = deal_values(deal, SIDE_CRM);
+
+    if (text_equal(deal->rests, reason) || rules->audit_column == NULL || values == NULL || deal->gone_crm != NULL ||
+        text_equal(deal->explained, text) || json_is_false(json_object_get(values, rules->sync_column)) ||
+        rules_hold(rules->is_closed[SIDE_CRM], values, false))
+        return rest(deal, cause, reason, deal->gone_partner_center, effects, err);
+    if (birth_explain(deal, cause, text, reason, effects, err) < 0)
+        return -1;
+    if (!effects->has_decision)
+        return rest(deal, cause, reason, deal->gone_partner_center, effects, err);
+    if (effects->decision.action != DECISION_NONE)
+        return 0; /* its outcome comes back here */
+    effects->decision.is_notable = true;
+    return text_assign(&deal->rests, reason, err);
 }
 
 /* Only one side is known. */
@@ -350,7 +390,7 @@ int advance_deal(struct deal *deal, const struct decide_cause *cause, struct mer
     if (deal->pending != NULL)
         return decide_none(deal, cause, "waiting", json_text_of(deal->pending, "id"), effects, err);
     if (deal->gone_partner_center != NULL)
-        return rest(deal, cause, "referral_gone", deal->gone_partner_center, effects, err);
+        return rest_unseen(deal, cause, effects, err);
     if (deal->gone_crm != NULL && is_to_be_recreated(deal, rules) && forget_crm_record(deal, err) < 0)
         return -1;
     if (deal->gone_crm != NULL)

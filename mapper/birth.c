@@ -5,83 +5,127 @@
 
 #include "common/base/json.h"
 #include "common/base/text.h"
+#include "mapper/refusal.h"
 #include "mapper/settle.h"
 
 /* -- explanations -------------------------------------------------------------------------------------------------- */
 
-int birth_explain(struct deal *deal, const struct decide_cause *cause, const char *text, const char *reason,
-                  struct merge_effects *effects, struct error *err)
+/* The audit column alone. *ret_is_refused: the CRM has refused the same before, and nothing was decided. */
+static int write_explanation(struct deal *deal, const struct decide_cause *cause, const char *text, const char *reason,
+                             struct merge_effects *effects, bool *ret_is_refused, struct error *err)
 {
     const struct rules *rules = cause->context->rules;
     json_auto_t *fields =
         json_pack("[{s:s, s:s?, s:s, s:n}]", "name", "explanation", "old", deal->explained, "new", text, "from");
-    json_auto_t *write = NULL;
-    struct decide_plan plan = {.action = DECISION_UPDATE,
-                               .target = SIDE_CRM,
-                               .purpose = "explain",
-                               .reason = reason,
-                               .audit_text = text,
-                               .fields = fields};
+    json_auto_t *write = json_pack("{s:s}", rules->audit_column, text);
+    const struct decide_plan plan = {.action = DECISION_UPDATE,
+                                     .target = SIDE_CRM,
+                                     .purpose = "explain",
+                                     .reason = reason,
+                                     .audit_text = text,
+                                     .fields = fields,
+                                     .write = write};
 
-    if (rules->audit_column == NULL || deal->seen_crm == NULL || text_equal(deal->explained, text))
-        return decide_none(deal, cause, reason, text, effects, err);
-    write = json_pack("{s:s}", rules->audit_column, text);
     if (fields == NULL || write == NULL)
         return error_no_memory(err);
-    plan.write = write;
-    if (decide_find_refusal(deal, rules, &plan) != NULL)
+    *ret_is_refused = decide_find_refusal(deal, rules, &plan) != NULL;
+    return *ret_is_refused ? 0 : decide_write(deal, cause, &plan, effects, err);
+}
+
+int birth_explain(struct deal *deal, const struct decide_cause *cause, const char *text, const char *reason,
+                  struct merge_effects *effects, struct error *err)
+{
+    bool is_refused;
+
+    if (cause->context->rules->audit_column == NULL || deal->seen_crm == NULL || text_equal(deal->explained, text))
         return decide_none(deal, cause, reason, text, effects, err);
-    if (text_assign(&deal->explained, text, err) < 0)
+    if (write_explanation(deal, cause, text, reason, effects, &is_refused, err) < 0)
         return -1;
-    return decide_write(deal, cause, &plan, effects, err);
+    return is_refused ? decide_none(deal, cause, reason, text, effects, err) : text_assign(&deal->explained, text, err);
 }
 
-/* free(); NULL when out of memory. */
-static char *text_of_refusal(const json_t *refusal)
+int birth_explain_mended(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
+                         struct error *err)
 {
-    const char *code = json_text_of(refusal, "code");
+    static const char text[] = "In order again: nothing of this record is missing or refused.";
+    bool is_refused = false;
 
-    return text_format("Partner Center has refused this deal (%s). Correct it and save it again; an administrator "
-                       "finds the details in Tandem's audit.",
-                       code == NULL ? "no reason given" : code);
+    if (cause->context->rules->audit_column != NULL &&
+        write_explanation(deal, cause, text, "mended", effects, &is_refused, err) < 0)
+        return -1;
+    if (!effects->has_decision && decide_none(deal, cause, "mended", text, effects, err) < 0)
+        return -1;
+    return text_assign(&deal->explained, NULL, err);
 }
 
-int birth_explain_refusal(struct deal *deal, const struct decide_cause *cause, const json_t *refusal,
-                          struct merge_effects *effects, struct error *err)
+static int append_refusal(struct text *text, const struct deal *deal, const json_t *refusal)
 {
-    char *text = text_of_refusal(refusal);
-    int status = text == NULL ? error_no_memory(err) : birth_explain(deal, cause, text, "refused_before", effects, err);
+    char *told = refusal_text(deal->key, json_text_of(refusal, "code"), json_text_of(refusal, "field"),
+                              json_object_get(refusal, "write"));
+    int status = told == NULL ? -1 : text_appendf(text, " %s", told);
 
-    free(text);
+    free(told);
     return status;
 }
 
+/* As far as there is room: the first ones tell enough. */
+static int append_troubles(struct text *text, const struct deal *deal, const struct birth_troubles *troubles)
+{
+    const json_t *by_center = troubles->refusals[SIDE_PARTNER_CENTER], *by_crm = troubles->refusals[SIDE_CRM];
+
+    if ((by_center != NULL || json_array_size(troubles->explanations) > 0) &&
+        text_append(text, "Not sent to Partner Center:") < 0)
+        return -1;
+    for (size_t i = 0; i < json_array_size(troubles->explanations); i++) {
+        if (text_appendf(text, " %s", json_string_value(json_array_get(troubles->explanations, i))) < 0)
+            return -1;
+    }
+    if (by_center != NULL && append_refusal(text, deal, by_center) < 0)
+        return -1;
+    if (by_crm == NULL)
+        return 0;
+    if (text_appendf(text, "%sNot written to this record:", text->length == 0 ? "" : " ") < 0)
+        return -1;
+    return append_refusal(text, deal, by_crm);
+}
+
 /* "Not sent to Partner Center: first. second." free(); NULL when out of memory. */
-static char *text_of_problems(const json_t *explanations)
+static char *text_of_troubles(const struct deal *deal, const struct birth_troubles *troubles)
 {
     struct text text;
-    char *taken = NULL;
+    char *taken;
 
     text_init(&text, BIRTH_EXPLANATION_BYTES_MAX);
-    if (text_append(&text, "Not sent to Partner Center:") == 0) {
-        for (size_t i = 0; i < json_array_size(explanations); i++) {
-            if (text_appendf(&text, " %s", json_string_value(json_array_get(explanations, i))) < 0)
-                break; /* the first ones tell enough */
-        }
-        taken = text_take(&text);
-    }
+    (void)append_troubles(&text, deal, troubles);
+    taken = text.length == 0 ? NULL : text_take(&text);
     text_done(&text);
     return taken;
 }
 
-static int explain_all(struct deal *deal, const struct decide_cause *cause, const json_t *explanations,
-                       struct merge_effects *effects, struct error *err)
+int birth_explain_troubles(struct deal *deal, const struct decide_cause *cause, const struct birth_troubles *troubles,
+                           const char *reason, struct merge_effects *effects, struct error *err)
 {
-    char *text = text_of_problems(explanations);
-    int status = text == NULL ? error_no_memory(err) : birth_explain(deal, cause, text, "invalid", effects, err);
+    const char *code = json_text_of(troubles->refusals[SIDE_CRM], "code");
+    char *text = text_of_troubles(deal, troubles);
+    int status;
 
+    if (text == NULL)
+        status = error_no_memory(err);
+    else if (text_equal(code, "dynamics_365.privilege")) /* it would not take the words either */
+        status = decide_none(deal, cause, reason, text, effects, err);
+    else
+        status = birth_explain(deal, cause, text, reason, effects, err);
     free(text);
     return status;
+}
+
+static int explain_refusal(struct deal *deal, const struct decide_cause *cause, enum side target, const json_t *refusal,
+                           struct merge_effects *effects, struct error *err)
+{
+    struct birth_troubles troubles = {.explanations = NULL};
+
+    troubles.refusals[target] = refusal;
+    return birth_explain_troubles(deal, cause, &troubles, "refused_before", effects, err);
 }
 
 /* -- creation ------------------------------------------------------------------------------------------------------ */
@@ -105,7 +149,7 @@ static int create_in_crm(struct deal *deal, const struct decide_cause *cause, co
         return error_no_memory(err);
     refusal = decide_find_refusal(deal, rules, &plan);
     if (refusal != NULL)
-        return decide_none(deal, cause, "refused_before", json_text_of(refusal, "code"), effects, err);
+        return explain_refusal(deal, cause, SIDE_CRM, refusal, effects, err);
     return decide_write(deal, cause, &plan, effects, err);
 }
 
@@ -180,8 +224,16 @@ static int create_at_partner_center(struct deal *deal, const struct decide_cause
         return error_no_memory(err);
     refusal = decide_find_refusal(deal, rules, &plan);
     if (refusal != NULL)
-        return birth_explain_refusal(deal, cause, refusal, effects, err);
+        return explain_refusal(deal, cause, SIDE_PARTNER_CENTER, refusal, effects, err);
     return decide_write(deal, cause, &plan, effects, err);
+}
+
+static int explain_problems(struct deal *deal, const struct decide_cause *cause, const json_t *explanations,
+                            struct merge_effects *effects, struct error *err)
+{
+    const struct birth_troubles troubles = {.explanations = explanations};
+
+    return birth_explain_troubles(deal, cause, &troubles, "invalid", effects, err);
 }
 
 static bool wants_microsoft(const struct deal *deal, const struct rules *rules)
@@ -230,7 +282,7 @@ int birth_at_partner_center(struct deal *deal, const struct decide_cause *cause,
     if (status == 0)
         status = check_invitation(deal, rules, &settlement, err);
     if (status == 0)
-        status = settlement.held_back != NULL ? explain_all(deal, cause, settlement.explanations, effects, err)
+        status = settlement.held_back != NULL ? explain_problems(deal, cause, settlement.explanations, effects, err)
                                               : create_at_partner_center(deal, cause, &settlement, effects, err);
     settlement_done(&settlement);
     return status;
@@ -251,20 +303,12 @@ static bool is_invitation_due(const struct deal *deal, const struct rules *rules
            !rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], values, false);
 }
 
-/* Nobody wants the invitation any more: should it be wanted again, its reasons are told anew. */
-static int forget_invitation_told(struct deal *deal, struct error *err)
+/* Once for each reason, whatever else the seller is told meanwhile; the rest of the deal goes on. */
+static int tell_of_invitation(struct deal *deal, const struct decide_cause *cause,
+                              const struct birth_troubles *troubles, const char *reason, struct merge_effects *effects,
+                              bool *ret_is_done, struct error *err)
 {
-    if (deal->invitation_told == NULL)
-        return 0;
-    if (text_equal(deal->explained, deal->invitation_told) && text_assign(&deal->explained, NULL, err) < 0)
-        return -1;
-    return text_assign(&deal->invitation_told, NULL, err);
-}
-
-/* Once for each reason, whatever else the seller is told meanwhile; the rest of the deal goes on. Frees `text`. */
-static int tell_of_invitation(struct deal *deal, const struct decide_cause *cause, char *text, const char *reason,
-                              struct merge_effects *effects, bool *ret_is_done, struct error *err)
-{
+    char *text = text_of_troubles(deal, troubles);
     int status = 0;
 
     if (text == NULL)
@@ -303,7 +347,8 @@ static int invite(struct deal *deal, const struct decide_cause *cause, const str
         return error_no_memory(err);
     refusal = decide_find_refusal(deal, rules, &plan);
     if (refusal != NULL)
-        return tell_of_invitation(deal, cause, text_of_refusal(refusal), "refused_before", effects, ret_is_done, err);
+        return tell_of_invitation(deal, cause, &(struct birth_troubles){.refusals[SIDE_PARTNER_CENTER] = refusal},
+                                  "refused_before", effects, ret_is_done, err);
     *ret_is_done = true;
     return text_assign(&deal->invitation_told, NULL, err) < 0 ? -1 : decide_write(deal, cause, &plan, effects, err);
 }
@@ -316,7 +361,7 @@ int birth_invitation(struct deal *deal, const struct decide_cause *cause, struct
     int status;
 
     if (!is_invitation_due(deal, rules))
-        return forget_invitation_told(deal, err);
+        return text_assign(&deal->invitation_told, NULL, err); /* wanted again, its reasons are told anew */
     if (settlement_init(&whole, err) < 0)
         return -1;
     if (settlement_init(&own, err) < 0) {
@@ -331,8 +376,8 @@ int birth_invitation(struct deal *deal, const struct decide_cause *cause, struct
     } else if (status == 0 && json_array_extend(whole.explanations, own.explanations) < 0) {
         status = error_no_memory(err);
     } else if (status == 0) {
-        status =
-            tell_of_invitation(deal, cause, text_of_problems(whole.explanations), "invalid", effects, ret_is_done, err);
+        status = tell_of_invitation(deal, cause, &(struct birth_troubles){.explanations = whole.explanations},
+                                    "invalid", effects, ret_is_done, err);
     }
     settlement_done(&own);
     settlement_done(&whole);

@@ -24,8 +24,19 @@ int birth_invitation(struct deal *deal, const struct decide_cause *cause, struct
 /* Tells the seller in the CRM's audit column; what was told last is not told again, then it is none with `reason`. */
 int birth_explain(struct deal *deal, const struct decide_cause *cause, const char *text, const char *reason,
                   struct merge_effects *effects, struct error *err) TANDEM_MUST_CHECK;
-/* The same for a write Partner Center has refused. */
-int birth_explain_refusal(struct deal *deal, const struct decide_cause *cause, const json_t *refusal,
-                          struct merge_effects *effects, struct error *err) TANDEM_MUST_CHECK;
+
+/* What keeps changes from the other side; each borrowed, and may be NULL. */
+struct birth_troubles {
+    const json_t *explanations;         /* as in struct settlement: what is not sent to Partner Center */
+    const json_t *refusals[SIDE_COUNT]; /* by target, as in struct deal */
+};
+
+/* All of it in one text, so that no part of it pushes another out of the column. A CRM that permits us nothing is not
+ * asked to take it: the audit tells. */
+int birth_explain_troubles(struct deal *deal, const struct decide_cause *cause, const struct birth_troubles *troubles,
+                           const char *reason, struct merge_effects *effects, struct error *err) TANDEM_MUST_CHECK;
+/* What the seller was told last holds no more, and nothing is to be written that would come over it. */
+int birth_explain_mended(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
+                         struct error *err) TANDEM_MUST_CHECK;
 
 #endif

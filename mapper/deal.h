@@ -29,7 +29,8 @@ struct deal {
     char *gone_partner_center; /* why the record is not there ("deleted", "not_found", "forbidden"); NULL: it is */
     char *gone_crm;
     char *replaced_crm_id; /* of a deleted CRM record that is replaced by a new one */
-    char *explained;       /* what the seller was told last, in the CRM's audit column; NULL: nothing is wrong */
+    char *explained; /* what the seller was told last, as long as it stands uppermost in the CRM's audit column; NULL:
+                              nothing is wrong, or it has to be told anew */
     char *invitation_told; /* what the seller was told of why Microsoft is not invited; NULL: nothing, or it is over */
     char *rests;         /* why the deal rests ("sync_off", "crm_gone", "referral_gone"), as told; NULL: it does not */
     bool is_invited;     /* Microsoft has been */
@@ -45,7 +46,7 @@ struct deal {
     json_t *parked;   /* policy manual: {field: {"partner_center", "crm"}} */
     json_t *problems; /* {field: message}: values that cannot be mapped */
     json_t *refused;  /* {"target/purpose": the last write refused: {"decision", "rules_version", "write", "code",
-                         "message"}}; NULL: none */
+                         "message", "field"}}; NULL: none */
     json_t *ledger; /* {side: {field: {"value", "decision", "at"}}}: what we wrote and have not read back; NULL: none */
     json_t *causes; /* of records noted while a decision is under way */
 };

@@ -181,8 +181,11 @@ int decide_write(struct deal *deal, const struct decide_cause *cause, const stru
 {
     struct decision *decision = &effects->decision;
 
-    if (!text_equal(plan->purpose, "explain") &&
-        (text_assign(&deal->explained, NULL, err) < 0 || text_assign(&deal->rests, NULL, err) < 0))
+    if (!text_equal(plan->purpose, "explain") && text_assign(&deal->rests, NULL, err) < 0)
+        return -1;
+    /* Its own line comes over what the seller was told. */
+    if (!text_equal(plan->purpose, "explain") && plan->target == SIDE_CRM &&
+        text_assign(&deal->explained, NULL, err) < 0)
         return -1;
     effects->has_decision = true;
     decision->action = (int)plan->action;
@@ -210,15 +213,33 @@ int decide_note_refusal(struct deal *deal, const struct rules *rules, const stru
 {
     const char *target = json_text_of(pending, "target"), *purpose = json_text_of(pending, "purpose");
     char key[REFUSAL_KEY_SIZE];
-    json_t *refusal = json_pack("{s:s, s:s, s:O, s:s?, s:s?}", "decision", outcome->decision_id, "rules_version",
+    json_t *refusal = json_pack("{s:s, s:s, s:O, s:s?, s:s?, s:s?}", "decision", outcome->decision_id, "rules_version",
                                 rules->version, "write", json_object_get(pending, "write"), "code", outcome->error_code,
-                                "message", outcome->error_message);
+                                "message", outcome->error_message, "field", outcome->error_field);
 
     if (deal->refused == NULL)
         deal->refused = json_object();
     if (json_object_set_new(deal->refused, refusal_key(target, purpose == NULL ? "" : purpose, key), refusal) < 0)
         return error_no_memory(err);
     return 0;
+}
+
+void decide_forget_refusals(struct deal *deal, enum side target)
+{
+    char prefix[REFUSAL_KEY_SIZE];
+    const char *key;
+    json_t *refusal;
+    void *next;
+
+    (void)refusal_key(side_name(target), "", prefix);
+    json_object_foreach_safe (deal->refused, next, key, refusal) {
+        if (text_starts_with(key, prefix))
+            (void)json_object_del(deal->refused, key);
+    }
+    if (json_object_size(deal->refused) > 0)
+        return;
+    json_decref(deal->refused);
+    deal->refused = NULL;
 }
 
 int decide_to_ask(const struct rules *rules, const struct deal *deal, enum side side, const char *id,

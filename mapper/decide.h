@@ -51,6 +51,8 @@ const json_t *decide_find_refusal(const struct deal *deal, const struct rules *r
 /* Remembers that the target refused the write under way (`pending`, as in struct deal). */
 int decide_note_refusal(struct deal *deal, const struct rules *rules, const struct outcome *outcome,
                         const json_t *pending, struct error *err) TANDEM_MUST_CHECK;
+/* What the target has refused may be sent again as it was. */
+void decide_forget_refusals(struct deal *deal, enum side target);
 
 /* Asks for a record to be read; an id (may be NULL) that cannot be a record's asks for nothing. */
 int decide_to_ask(const struct rules *rules, const struct deal *deal, enum side side, const char *id,

@@ -342,6 +342,27 @@ static int note_writer(struct deal *deal, enum side target, const struct outcome
     return 0;
 }
 
+static bool is_explanation(const json_t *pending)
+{
+    return text_equal(json_text_of(pending, "purpose"), "explain");
+}
+
+/* What was to be told stands nowhere: the audit column still says what it said. Where somebody wrote meanwhile it is told
+ * again; not to a closed record, which may take nothing at all. */
+static int take_back_explanation(struct deal *deal, const struct rules *rules, const struct outcome *outcome,
+                                 const json_t *pending, struct error *err)
+{
+    const json_t *told = json_array_get(json_object_get(pending, "fields"), 0);
+
+    if (outcome->result == OUTCOME_CONFLICT &&
+        rules_hold(rules->is_closed[SIDE_CRM], deal_values(deal, SIDE_CRM), false))
+        return 0;
+    if (outcome->result == OUTCOME_CONFLICT && text_equal(deal->invitation_told, json_text_of(told, "new")) &&
+        text_assign(&deal->invitation_told, NULL, err) < 0)
+        return -1;
+    return text_assign(&deal->explained, json_text_of(told, "old"), err);
+}
+
 static int take_result(struct deal *deal, const struct decide_cause *cause, const struct outcome *outcome,
                        const json_t *pending, enum side target, enum deal_news news, struct merge_effects *effects,
                        struct error *err)
@@ -352,11 +373,9 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
 
     switch ((enum outcome_result)outcome->result) {
     case OUTCOME_APPLIED:
-        /* What was refused may be taken now; not because the seller was told of it. */
-        if (!text_equal(json_text_of(pending, "purpose"), "explain")) {
-            json_decref(deal->refused);
-            deal->refused = NULL;
-        }
+        /* What the target has refused may be taken now; not because the seller was told of it. */
+        if (!is_explanation(pending))
+            decide_forget_refusals(deal, target);
         deal->conflict_rounds = 0;
         is_invitation = text_equal(json_text_of(pending, "purpose"), "invite");
         deal->is_invited = deal->is_invited || is_invitation;
@@ -379,8 +398,12 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
         return note_writer(deal, target, outcome, err);
     case OUTCOME_CONFLICT:
         deal->conflict_rounds++;
-        return 0;
+        return is_explanation(pending) ? take_back_explanation(deal, rules, outcome, pending, err) : 0;
     case OUTCOME_REFUSED:
+        /* Told anew, also where an attempt before was told in the same words. */
+        if ((is_explanation(pending) ? take_back_explanation(deal, rules, outcome, pending, err)
+                                     : text_assign(&deal->explained, NULL, err)) < 0)
+            return -1;
         return decide_note_refusal(deal, rules, outcome, pending, err);
     case OUTCOME_GONE:
         return text_assign(gone, outcome->error_code != NULL ? outcome->error_code : "not_found", err);

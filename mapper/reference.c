@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "mapper/refusal.h"
 #include "mapper/rules_language.h"
 #include "mapper/transform.h"
 #include "mapper/value.h"
@@ -169,6 +170,38 @@ static int append_transforms(struct text *out)
     return 0;
 }
 
+/* -- what sellers are told ----------------------------------------------------------------------------------------- */
+
+static int append_quoted_cell(struct text *out, const char *content)
+{
+    if (content == NULL)
+        return text_append(out, " |");
+    if (strcmp(content, "*") == 0)
+        return text_append(out, " any that is known |");
+    return text_appendf(out, " `%s` |", content);
+}
+
+static int append_refusals(struct text *out)
+{
+    if (text_append(out,
+                    "\n### Refusals\n\n"
+                    "What a seller reads when a system has refused a write, by the code of the refusal (in the audit "
+                    "`error_code`) and the field it is about. The first row that fits holds. The field is the one the "
+                    "service names, where the write or this table knows it; else, where the write held one field only, "
+                    "that one. A field stands for all that lies below it, too.\n\n"
+                    "| code | field | words |\n|---|---|---|\n") < 0)
+        return -1;
+    for (size_t i = 0; i < REFUSAL_ROW_COUNT; i++) {
+        const struct refusal_row *row = &REFUSAL_ROWS[i];
+        if (text_append(out, "|") < 0 ||
+            (row->code == NULL ? text_append(out, " any other |") : append_quoted_cell(out, row->code)) < 0 ||
+            append_quoted_cell(out, row->field) < 0 || text_append(out, " ") < 0 || append_cell(out, row->text) < 0 ||
+            text_append(out, " |\n") < 0)
+            return -1;
+    }
+    return 0;
+}
+
 int reference_append(struct text *out)
 {
     for (int id = 0; id < RULES_SECTION_COUNT; id++) {
@@ -177,5 +210,5 @@ int reference_append(struct text *out)
         if (id == RULES_FIELD && (append_paths(out) < 0 || append_conditions(out) < 0))
             return -1;
     }
-    return append_transforms(out);
+    return append_transforms(out) < 0 ? -1 : append_refusals(out);
 }

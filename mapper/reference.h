@@ -1,4 +1,5 @@
-/* The reference of the rule language as Markdown, from the tables the loader works with (rules_language.h, transform.h).
+/* The reference of the rule language as Markdown, from the tables the loader works with (rules_language.h, transform.h),
+ * and with it what sellers are told of refusals (refusal.h).
  *
  * It stands in docs/rules.md between two marker lines; a test holds the two together. Pure. */
 #ifndef TANDEM_MAPPER_REFERENCE_H

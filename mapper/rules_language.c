@@ -87,7 +87,8 @@ const struct rules_section RULES_SECTIONS[RULES_SECTION_COUNT] = {
                   {"crm_deleted", "keep, recreate",
                    "The CRM's record is deleted. keep: the deal rests; recreate: a new record is made of the referral. "
                    "keep, unless said otherwise."},
-                  {"referral_gone", "keep", "The referral is no longer visible to us: the deal rests."}}},
+                  {"referral_gone", "keep",
+                   "The referral is no longer visible to us: the seller is told, and the deal rests."}}},
     [RULES_FIELD] =
         {.title = "`fields`",
          .what = "a field",

@@ -45,6 +45,7 @@ static struct outcome outcome_of(const struct delivery *delivery)
         .error_class = has_error ? (char *)(uintptr_t)error_class_name(execution->error.class) : NULL,
         .error_code = has_error ? (char *)(uintptr_t)execution->error.code : NULL,
         .error_message = has_error ? (char *)(uintptr_t)execution->error.message : NULL,
+        .error_field = has_error && execution->field[0] != '\0' ? (char *)(uintptr_t)execution->field : NULL,
         .started_at = (char *)(uintptr_t)delivery->started_at,
         .finished_at = (char *)(uintptr_t)delivery->finished_at,
     };

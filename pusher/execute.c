@@ -44,6 +44,12 @@ static enum execute_next settle(struct execution *execution, enum execute_call n
     return pause(execution, next, EXECUTE_PAUSE);
 }
 
+static void take_error(struct execution *execution, const struct system_answer *answer)
+{
+    execution->error = answer->error;
+    memcpy(execution->field, answer->field, SYSTEM_FIELD_SIZE);
+}
+
 static enum execute_next finish(struct execution *execution, enum outcome_result result, bool is_certain)
 {
     execution->call = EXECUTE_NOTHING;
@@ -161,7 +167,7 @@ static enum execute_next take_reading(struct execution *execution, const struct 
                                       enum system_result result, bool shows, bool is_certain)
 {
     if ((result == SYSTEM_GONE || result == SYSTEM_REFUSED) && !execution->was_refused) {
-        execution->error = answer->error;
+        take_error(execution, answer);
         execution->status = answer->status;
     }
     switch (result) {
@@ -224,7 +230,7 @@ enum execute_next execution_take(struct execution *execution, const struct syste
     keep_record(execution, answer);
     if (execution->call != EXECUTE_WRITE)
         return take_reading(execution, answer, result, shows, is_certain);
-    execution->error = answer->error;
+    take_error(execution, answer);
     execution->was_conflict = result == SYSTEM_CONFLICT;
     return take_write(execution, answer, result);
 }
@@ -236,6 +242,7 @@ enum execute_next execution_fail(struct execution *execution, const struct error
 
     if (failed.result == SYSTEM_REFUSED) {
         execution->error = *err;
+        execution->field[0] = '\0';
         return finish(execution, OUTCOME_REFUSED, false);
     }
     return execution_take(execution, &failed, failed.result, false, false);

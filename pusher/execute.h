@@ -69,6 +69,7 @@ struct execution {
     json_t *documents; /* owned; may be NULL */
     char *record_id;   /* owned; may be NULL */
     struct error error;
+    char field[SYSTEM_FIELD_SIZE]; /* what the error is about, as the target says; "": it does not */
 };
 
 /* `is_in_doubt`: an earlier worker left its intent open. `settling_ms`: how long after a doubt a search may overlook what

@@ -1,6 +1,7 @@
 /* Topic `cursors`: how far a source of the outside world has been read. Keyed by source; compacted.
  *
- * What a cursor says is the source's own: a time, or the link the next reading begins with. */
+ * What a cursor says is the source's own: a time, or the link the next reading begins with. Below the cursor of a child
+ * table, under "…/" and the id of each of its rows, stands the id of the opportunity it belongs to. */
 #ifndef TANDEM_MESSAGES_CURSOR_H
 #define TANDEM_MESSAGES_CURSOR_H
 

@@ -19,8 +19,8 @@ const struct member OUTCOME_MEMBERS[] = {
     MEMBER(documents, MEMBER_ARRAY, false, NULL),     MEMBER(attempts, MEMBER_INTEGER, false, NULL),
     MEMBER(duration_ms, MEMBER_INTEGER, false, NULL), MEMBER(status, MEMBER_INTEGER, false, NULL),
     MEMBER(error_class, MEMBER_TEXT, false, NULL),    MEMBER(error_code, MEMBER_TEXT, false, NULL),
-    MEMBER(error_message, MEMBER_TEXT, false, NULL),  MEMBER(started_at, MEMBER_TEXT, false, NULL),
-    MEMBER(finished_at, MEMBER_TEXT, true, NULL),
+    MEMBER(error_message, MEMBER_TEXT, false, NULL),  MEMBER(error_field, MEMBER_TEXT, false, NULL),
+    MEMBER(started_at, MEMBER_TEXT, false, NULL),     MEMBER(finished_at, MEMBER_TEXT, true, NULL),
 };
 const size_t OUTCOME_MEMBER_COUNT = ARRAY_LENGTH(OUTCOME_MEMBERS);
 

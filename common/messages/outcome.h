@@ -34,6 +34,7 @@ struct outcome {
     char *error_class; /* NULL when applied */
     char *error_code;
     char *error_message;
+    char *error_field; /* what of the record the target says the error is about; NULL: it does not */
     char *started_at;
     char *finished_at;
 };

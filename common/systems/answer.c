@@ -1,6 +1,7 @@
 #include "common/systems/answer.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "common/base/json.h"
@@ -96,17 +97,33 @@ static bool is_code(const char *word)
            strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == length;
 }
 
-/* The service's own codes, outermost first: {"error": {"code", "innerError": {"code", ...}}} (Microsoft REST API
- * guidelines, 7.10.2; OData JSON 4.0, 19). Its messages repeat what was sent, so they are not taken. */
-static int read_service_codes(const struct http_response *response, struct text *out)
+/* A path as services name members by: letters at its beginning, and nothing a value would need. */
+static bool is_path(const char *word)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    const char *name = word == NULL ? "" : word + (word[0] == '/');
+    const size_t length = strlen(name);
+
+    return length > 0 && length + 1 < SYSTEM_FIELD_SIZE && strspn(name, letters) > 0 &&
+           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/[]") == length;
+}
+
+/* The service's own codes, outermost first, and the innermost target: {"error": {"code", "target", "innerError": {"code",
+ * ...}}} (Microsoft REST API guidelines, 7.10.2; OData JSON 4.0, 19). Its messages repeat what was sent, so they are not
+ * taken. */
+static int read_service_codes(const struct http_response *response, struct text *out,
+                              char field[static SYSTEM_FIELD_SIZE])
 {
     json_auto_t *body = answer_json(response);
     const json_t *error = json_object_get(body, "error");
 
     for (size_t i = 0; i < SERVICE_CODES_MAX && json_is_object(error); i++) {
         const char *code = json_text_of(error, "code");
+        const char *target = json_text_of(error, "target");
         const json_t *inner = json_object_get(error, "innerError");
 
+        if (is_path(target))
+            (void)snprintf(field, SYSTEM_FIELD_SIZE, "%s", target);
         if (is_code(code) && text_appendf(out, "%s%s", out->length == 0 ? "" : "/", code) < 0)
             return -1;
         error = inner == NULL ? json_object_get(error, "innererror") : inner;
@@ -122,6 +139,7 @@ void answer_fail(struct system_answer *answer, const struct http_response *respo
     answer->result = result;
     answer->status = response->status;
     answer->retry_after_ms = -1;
+    answer->field[0] = '\0';
     if (response->result != HTTP_ANSWERED) {
         answer->error = response->error;
         (void)error_wrap(&answer->error, "%s", what);
@@ -130,11 +148,12 @@ void answer_fail(struct system_answer *answer, const struct http_response *respo
     }
     answer->retry_after_ms = retry_after_parse(http_response_header(response, "Retry-After"), now_epoch_ms);
     text_init(&codes, SERVICE_CODES_SIZE);
-    if (read_service_codes(response, &codes) < 0)
+    if (read_service_codes(response, &codes, answer->field) < 0)
         text_clear(&codes);
     (void)error_set(&answer->error, answer_error_class(result), code != NULL ? code : "http.status",
-                    "%s: answered with HTTP status %ld%s%s", what, response->status,
-                    codes.length == 0 ? "" : ", the service's code ", text_string(&codes));
+                    "%s: answered with HTTP status %ld%s%s%s%s", what, response->status,
+                    codes.length == 0 ? "" : ", the service's code ", text_string(&codes),
+                    answer->field[0] == '\0' ? "" : ", about ", answer->field);
     text_done(&codes);
 }
 

@@ -21,9 +21,9 @@ enum error_class answer_error_class(enum system_result result);
 /* Reads a JSON object of a body; NULL (and no more said) for anything else: login pages, empty or cut bodies. */
 json_t *answer_json(const struct http_response *response);
 
-/* Fills result, status, error and retry_after_ms of an answer from a response that is not a success. `code` may be NULL;
- * `what` names the step ("read referral"). Of the body only the service's own codes go into the error, and only where they
- * look like codes. `now_epoch_ms` for Retry-After dates. */
+/* Fills result, status, error, field and retry_after_ms of an answer from a response that is not a success. `code` may be
+ * NULL; `what` names the step ("read referral"). Of the body only the service's own codes go into the error, and the target
+ * it names into the field, and only where they look like codes and paths. `now_epoch_ms` for Retry-After dates. */
 void answer_fail(struct system_answer *answer, const struct http_response *response, enum system_result result,
                  const char *code, const char *what, int64_t now_epoch_ms);
 /* The same when there is no response at all: no token, or a request that cannot be sent as it is (ERROR_POISON). */

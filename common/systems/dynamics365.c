@@ -148,6 +148,7 @@ static void dynamics_free(struct system *system)
     token_account_free(dynamics->account);
     dynamics_memory_done(&dynamics->memory);
     dynamics_choices_done(&dynamics->choices);
+    json_decref(dynamics->definitions);
     free(dynamics->base_url);
     free(dynamics);
 }
@@ -212,7 +213,8 @@ int dynamics_365_new(struct loop *loop, const struct dynamics_365_settings *sett
     dynamics->system.operations = &DYNAMICS_365_OPERATIONS;
     dynamics->settings = settings;
     dynamics->base_url = text_format("%s/api/data/v9.2", settings->url);
-    if (dynamics->base_url == NULL || dynamics_memory_init(&dynamics->memory) < 0 ||
+    dynamics->definitions = json_object();
+    if (dynamics->base_url == NULL || dynamics->definitions == NULL || dynamics_memory_init(&dynamics->memory) < 0 ||
         dynamics_choices_init(&dynamics->choices) < 0) {
         dynamics_free(&dynamics->system);
         return error_no_memory(err);

@@ -44,6 +44,9 @@ struct dynamics_365_listing {
     const char *const *columns; /* NULL-terminated; NULL: the key columns only */
     const char *filter;         /* OData, not encoded; NULL: all. Changes are never filtered */
     unsigned page_rows;         /* at most that many a page; 0: 500 */
+    /* Of changes only: `entity` is a child table of any name, and this its lookup column that points to the opportunity.
+     * NULL: its rows are records. `columns` do not count then. */
+    const char *parent;
 };
 
 /* One page of all rows; `next`: what the page before it said, NULL for the first. Documents as in record.h, role "crm".
@@ -53,16 +56,19 @@ int dynamics_365_list(struct system *system, const struct dynamics_365_listing *
 
 /* One page of what has changed. */
 struct dynamics_365_changes {
-    struct system_page page; /* `next`: more follows at once */
-    const json_t *deleted;   /* array of ids; NULL unless DONE. Borrowed for the callback */
-    const char *resume;      /* on the last page: what later changes are asked for with. Borrowed */
-    bool is_expired;         /* REFUSED because the cursor is no longer taken: begin anew with all rows */
+    /* `next`: more follows at once. Of a child table the documents are {"id", "changed_at"?, "parent"?}: the row's own id,
+     * and its opportunity's unless it has none. */
+    struct system_page page;
+    const json_t *deleted; /* array of ids; NULL unless DONE. Borrowed for the callback */
+    const char *resume;    /* on the last page: what later changes are asked for with. Borrowed */
+    bool is_expired;       /* REFUSED because the cursor is no longer taken: begin anew with all rows */
 };
 typedef void (*dynamics_365_changes_callback)(void *arg, const struct dynamics_365_changes *changes);
 
 /* Change tracking ("Use change tracking to synchronize data with external systems"). `cursor`: `next` or `resume` of the
- * page before, NULL: all rows, and the beginning of a chain of changes. A cursor is good for seven days by default. The
- * callback comes once for every call that returned 0, never from inside it. A table that is not tracked is REFUSED. */
+ * page before, NULL: all rows, and the beginning of a chain of changes. A cursor is good for seven days by default. Of a
+ * deleted row nothing but its id is told. What a child table is called in addresses is asked once. The callback comes once
+ * for every call that returned 0, never from inside it. A table that is not tracked is REFUSED. */
 int dynamics_365_delta(struct system *system, const struct dynamics_365_listing *listing, const char *cursor,
                        dynamics_365_changes_callback on_changes, void *arg, struct error *err) TANDEM_MUST_CHECK;
 

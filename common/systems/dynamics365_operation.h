@@ -30,6 +30,7 @@ struct dynamics_365 {
     char user_id[UUID_TEXT_SIZE]; /* our application user; "" until WhoAmI answered */
     struct dynamics_memory memory;
     struct dynamics_choices choices;
+    json_t *definitions; /* {table: what a child table is called (dynamics365_table.h)} */
 };
 
 /*   read, find:  WHOAMI? -> READ -> COLLECTION*

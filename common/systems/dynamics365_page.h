@@ -9,18 +9,20 @@
 #include <stdbool.h>
 
 #include "common/systems/dynamics365.h"
+#include "common/systems/dynamics365_table.h"
 
-/* Path and query of the page; `cursor`: the query of a link, NULL: the first page. free(); NULL when out of memory.
- * `identifier_column` may be NULL. */
-char *dynamics_page_path(const struct dynamics_365_listing *listing, const char *identifier_column, const char *cursor);
+/* Path and query of the page; `table`: the names of the listing's; `cursor`: the query of a link, NULL: the first page.
+ * free(); NULL when out of memory. `identifier_column` may be NULL. */
+char *dynamics_page_path(const struct dynamics_365_listing *listing, const struct dynamics_table *table,
+                         const char *identifier_column, const char *cursor);
 /* A cursor is a query and nothing else: it cannot lead to another address, path or header. */
 bool dynamics_page_is_cursor(const char *cursor);
-/* Value of Prefer. The preference of change tracking goes with all pages but those of a delta link, which has it. free();
- * NULL when out of memory. */
+/* Value of Prefer. The preference of change tracking goes with all pages but those of a delta link, which has it; of a
+ * child table also what tells which table its lookup points to. free(); NULL when out of memory. */
 char *dynamics_page_preference(const struct dynamics_365_listing *listing, bool tracks, const char *cursor);
 
 struct dynamics_page {
-    json_t *documents; /* of the rows that show an id */
+    json_t *documents; /* of the rows that show an id; what they hold is said in dynamics365.h */
     json_t *deleted;   /* ids */
     size_t skipped;
     const char *next;   /* query of the link to the next page, borrowed from the answer; NULL: this is the last */
@@ -34,7 +36,8 @@ enum dynamics_page_problem {
     DYNAMICS_PAGE_NOT_TRACKED /* changes were asked for, and the last page does not say how to go on */
 };
 /* On success the page is to be released with dynamics_page_done(). `our_user_id` may be NULL. */
-enum dynamics_page_problem dynamics_page_read(const char *entity, const json_t *answer, bool tracks,
+enum dynamics_page_problem dynamics_page_read(const struct dynamics_365_listing *listing,
+                                              const struct dynamics_table *table, const json_t *answer, bool tracks,
                                               const char *our_user_id, struct dynamics_page *ret_page);
 void dynamics_page_done(struct dynamics_page *page);
 

@@ -28,7 +28,8 @@ const struct config_key DYNAMICS_365_KEYS[] = {
     {KEY("child_tables", CONFIG_MAP, child_tables), .default_text = "{msft_microsoftsolution: msft_opportunityid}",
      .help =
          "Tables whose rows belong to an opportunity, each with its lookup column that points to it: a change of such "
-         "a row is a change of the opportunity. The default names are unconfirmed; {} for none."},
+         "a row is a change of the opportunity. Polling needs change tracking of these tables. The default names are "
+         "unconfirmed; {} for none."},
     {KEY("conditional_create", CONFIG_BOOLEAN, creates_conditionally), .default_text = "true",
      .help =
          "Create with If-None-Match, so that an existing record is never overwritten; unconfirmed for alternate keys."},

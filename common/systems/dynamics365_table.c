@@ -53,3 +53,34 @@ bool dynamics_table_of(const json_t *how, struct dynamics_table *ret_table)
     return put(ret_table->set, set != NULL ? set : entity, set != NULL ? "" : "s") &&
            put(ret_table->key, known_key != NULL ? known_key : entity, known_key != NULL ? "" : "id");
 }
+
+bool dynamics_table_known(const char *entity, struct dynamics_table *ret_table)
+{
+    const char *set = dynamics_entity_set(entity);
+
+    return set != NULL && put(ret_table->set, set, "") && put(ret_table->key, dynamics_primary_key(entity), "");
+}
+
+/* Names become part of addresses. */
+static bool is_name(const char *name)
+{
+    return name != NULL && *name != '\0' &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == strlen(name);
+}
+
+char *dynamics_table_path(const char *entity)
+{
+    return text_format("EntityDefinitions(LogicalName='%s')?$select=EntitySetName,PrimaryIdAttribute", entity);
+}
+
+bool dynamics_table_read(const json_t *definition, struct dynamics_table *ret_table)
+{
+    const char *set = json_text_of(definition, "EntitySetName");
+    const char *key = json_text_of(definition, "PrimaryIdAttribute");
+    struct dynamics_table table;
+
+    if (!is_name(set) || !is_name(key) || !put(table.set, set, "") || !put(table.key, key, ""))
+        return false;
+    *ret_table = table;
+    return true;
+}

@@ -1,7 +1,8 @@
 /* Names of Dynamics 365 tables: in addresses, and of the column that holds a row's id.
  *
  * Pure. A table with a publisher's prefix ("msft_microsoftsolution") has its key in the column of its name and "id"
- * ("Create and edit tables using code"); its name in addresses is free, and most often its own and "s". */
+ * ("Create and edit tables using code"); its name in addresses is free, and most often its own and "s". For certain they
+ * are told by the service ("Query table definitions using the Web API"). */
 #ifndef TANDEM_SYSTEMS_DYNAMICS365_TABLE_H
 #define TANDEM_SYSTEMS_DYNAMICS365_TABLE_H
 
@@ -23,5 +24,12 @@ struct dynamics_table {
 
 /* The table of a decision's lookup or rows: {"entity", "entity_set"?}. false: it cannot be told, or is too long. */
 bool dynamics_table_of(const json_t *how, struct dynamics_table *ret_table) TANDEM_MUST_CHECK;
+
+/* One of the service's own that we know. false: it is none of them. */
+bool dynamics_table_known(const char *entity, struct dynamics_table *ret_table) TANDEM_MUST_CHECK;
+/* Path and query of a table's definition; `entity`: letters, digits and '_'. free(); NULL when out of memory. */
+char *dynamics_table_path(const char *entity);
+/* The answer to it. false: it does not tell both names. */
+bool dynamics_table_read(const json_t *definition, struct dynamics_table *ret_table) TANDEM_MUST_CHECK;
 
 #endif

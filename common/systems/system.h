@@ -25,6 +25,8 @@ enum system_result {
     SYSTEM_BLOCKED   /* the account as a whole: sign-in, licence, permission, organisation disabled */
 };
 
+enum { SYSTEM_FIELD_SIZE = 96 };
+
 struct system_answer {
     enum system_result result;
     const json_t *documents; /* array; NULL unless DONE (and readable). Borrowed for the callback */
@@ -39,6 +41,7 @@ struct system_answer {
     int64_t duration_us;     /* from first request to last answer */
     bool is_unfinished;      /* found: the decision was begun here and not finished; writing it again goes on with it */
     struct error error;      /* set unless DONE; of DONE: what was left out of the write because it was refused */
+    char field[SYSTEM_FIELD_SIZE]; /* what of the record the service says the error is about; "": it does not */
 };
 
 typedef void (*system_callback)(void *arg, const struct system_answer *answer);

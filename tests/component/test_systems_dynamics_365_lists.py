@@ -291,3 +291,84 @@ def test_changes_ask_for_what_tracking_allows(crm: System, dynamics_365: Dynamic
     (query,) = queries(dynamics_365)
     assert set(parse_qs(query)) == {"$select"}
     assert SYNC in query and KEY in query
+
+
+# --- Child tables -----------------------------------------------------------------------------------------------------
+
+SOLUTIONS = {"entity": "msft_microsoftsolution", "parent": "msft_opportunityid"}
+CONNECTIONS = {"entity": "connection", "parent": "record1id"}
+DEFINITION = "EntityDefinitions"
+
+
+def add_child(simulator: Dynamics365, opportunity: str | None) -> str:
+    binds = {} if opportunity is None else {"msft_opportunityid@odata.bind": f"/opportunities({opportunity})"}
+    return simulator.add_row("msft_microsoftsolutions", **binds)["msft_microsoftsolutionid"]
+
+
+def parents(page: dict[str, Any]) -> dict[str, str | None]:
+    assert page["result"] == "done", page
+    return {document["id"]: document.get("parent") for document in page["documents"]}
+
+
+def test_child_rows_tell_their_opportunity_and_deleted_ones_their_id(crm: System, dynamics_365: Dynamics365) -> None:
+    first, second = add(dynamics_365, 2)
+    here, nowhere = add_child(dynamics_365, first), add_child(dynamics_365, None)
+    page = changes(crm, **SOLUTIONS)
+    assert parents(page) == {here: first, nowhere: None}
+    assert all(document["changed_at"] for document in page["documents"])
+
+    dynamics_365.edit_row("msft_microsoftsolutions", here, **{"msft_opportunityid@odata.bind": f"/opportunities({second})"})
+    dynamics_365.delete_row("msft_microsoftsolutions", nowhere)
+    later = changes(crm, page["resume"], **SOLUTIONS)
+
+    assert (parents(later), later["deleted"]) == ({here: second}, [nowhere])
+    assert changes(crm, later["resume"], **SOLUTIONS)["documents"] == []
+
+
+def test_what_a_child_table_is_called_is_asked_once(crm: System, dynamics_365: Dynamics365) -> None:
+    """Neither its name in addresses nor that of its key follow from its own."""
+    dynamics_365.settings(untracked_tables=["opportunityclose"])
+    for _ in range(2):
+        assert changes(crm, entity="opportunityclose", parent="opportunityid")["result"] == "refused"
+
+    assert len(dynamics_365.journal(method="GET", path=DEFINITION)) == 1
+    asked = dynamics_365.journal(method="GET", path=f"{API}opportunitycloses")
+    assert [unquote(entry["query"]) for entry in asked] == ["$select=activityid,modifiedon,_opportunityid_value"] * 2
+
+
+def test_child_row_of_another_table_has_no_opportunity(crm: System, dynamics_365: Dynamics365) -> None:
+    (opportunity,) = add(dynamics_365)
+    account = dynamics_365.add_row("accounts", name="Alpine Ferries AG")["accountid"]
+    ours, other = (
+        dynamics_365.add_row("connections", **{f"record1id_{table}@odata.bind": f"/{target}"})["connectionid"]
+        for table, target in (("opportunity", f"opportunities({opportunity})"), ("account", f"accounts({account})"))
+    )
+    assert parents(changes(crm, **CONNECTIONS)) == {ours: opportunity, other: None}
+
+
+@pytest.mark.parametrize(("status", "result"), [(404, "refused"), (403, "refused"), (429, "retry"), (503, "retry")])
+def test_child_table_whose_name_is_not_told_has_not_expired(
+    crm: System, dynamics_365: Dynamics365, status: int, result: str
+) -> None:
+    dynamics_365.fault("status", "GET", DEFINITION, times=2, status=status, body={})
+
+    refused = changes(crm, "$deltatoken=7", **SOLUTIONS)
+
+    assert (refused["result"], refused["is_expired"]) == (result, False)
+    assert dynamics_365.journal(method="GET", path=f"{API}msft_microsoftsolutions") == []
+
+
+def test_unknown_child_table_is_refused(crm: System) -> None:
+    refused = changes(crm, entity="no_such_table", parent="opportunityid")
+    assert refused["result"] == "refused" and "child table" in refused["error"]["message"]
+
+
+def test_link_of_a_child_table_expires(crm: System, dynamics_365: Dynamics365) -> None:
+    page = changes(crm, **SOLUTIONS)
+    dynamics_365.admin("POST", "/_sim/delta-links/expire", {})
+    expired = changes(crm, page["resume"], **SOLUTIONS)
+    assert (expired["result"], expired["is_expired"]) == ("refused", True)
+
+
+def test_of_child_tables_only_changes_are_listed(crm: System) -> None:
+    assert rows(crm, **SOLUTIONS)["result"] == "not begun"

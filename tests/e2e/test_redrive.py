@@ -40,7 +40,7 @@ def test_driven_again_after_an_edit_nothing_is_overwritten_and_the_rest_is_writt
     referral = deals.new("private")
     row = deals.opportunity(referral)
     assert row is not None
-    deals.dynamics_365.fault("status", "PATCH", row["opportunityid"], None, status=400, body=REFUSED)
+    deals.dynamics_365.fault("status", "PATCH", row["opportunityid"], 1, status=400, body=REFUSED)
     deals.partner_center.edit_referral(referral, details={"dealValue": 5})
     wait_until(lambda: refused(deals, referral), DEADLINE, "the write is refused")
     deals.wait_quiet(referral)
@@ -67,7 +67,7 @@ def test_mended_and_driven_again_the_write_is_done_exactly_once(deals: Deals) ->
     referral = deals.new("private")
     row = deals.opportunity(referral)
     assert row is not None
-    deals.dynamics_365.fault("status", "PATCH", row["opportunityid"], None, status=400, body=REFUSED)
+    deals.dynamics_365.fault("status", "PATCH", row["opportunityid"], 1, status=400, body=REFUSED)
     deals.partner_center.edit_referral(referral, details={"dealValue": 7})
     wait_until(lambda: refused(deals, referral), DEADLINE, "the write is refused")
     deals.wait_quiet(referral)
@@ -87,6 +87,8 @@ def test_mended_and_driven_again_the_write_is_done_exactly_once(deals: Deals) ->
     assert told == [
         ("intent", None),
         ("outcome", "refused"),
+        ("intent", None),  # the seller is told
+        ("outcome", "applied"),
         ("outcome", "superseded"),
         ("intent", None),
         ("outcome", "applied"),
@@ -108,9 +110,10 @@ def test_what_is_no_longer_wanted_is_not_written(deals: Deals) -> None:
     referral = deals.new("private", details={"dealValue": 48000})
     row = deals.opportunity(referral)
     assert row is not None
-    deals.dynamics_365.fault("status", "PATCH", row["opportunityid"], None, status=400, body=REFUSED)
+    deals.dynamics_365.fault("status", "PATCH", row["opportunityid"], 1, status=400, body=REFUSED)
     deals.partner_center.edit_referral(referral, details={"dealValue": 11111})
     wait_until(lambda: refused(deals, referral), DEADLINE, "the write is refused")
+    deals.wait_quiet(referral)
     deals.partner_center.edit_referral(referral, details={"dealValue": 48000})
     deals.wait_quiet(referral)
     deals.dynamics_365.clear_faults()
@@ -126,10 +129,11 @@ def test_of_several_letters_of_a_field_the_newest_value_is_written(deals: Deals)
     referral = deals.new("private")
     row = deals.opportunity(referral)
     assert row is not None
-    deals.dynamics_365.fault("status", "PATCH", row["opportunityid"], None, status=400, body=REFUSED)
     for count, value in enumerate((11111, 22222), 1):
+        deals.dynamics_365.fault("status", "PATCH", row["opportunityid"], 1, status=400, body=REFUSED)
         deals.partner_center.edit_referral(referral, details={"dealValue": value})
         wait_until(lambda count=count: len(refused(deals, referral)) == count, DEADLINE, "the write is refused")
+        deals.wait_quiet(referral)  # the seller is told
     deals.wait_quiet(referral)
     deals.dynamics_365.clear_faults()
     position = deals.position()

@@ -165,7 +165,8 @@ def restart(stack: Stack, program: Program) -> None:
 
 def is_asking(entry: dict[str, Any]) -> bool:
     """A question of the poller: what is new?"""
-    return entry["method"] == "GET" and entry["path"].rstrip("/").endswith(("/referrals", "/opportunities", "/leads"))
+    tables = ("/referrals", "/opportunities", "/leads", "/msft_microsoftsolutions")
+    return entry["method"] == "GET" and entry["path"].rstrip("/").endswith(tables)
 
 
 class Calls:

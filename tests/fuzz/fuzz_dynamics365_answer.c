@@ -49,11 +49,39 @@ static void check_document(json_t *document)
     require(text == NULL || uuid_normalise(text, id) != NULL);
 }
 
+static void check_child(const json_t *document)
+{
+    const char *id = json_text_of(document, "id"), *parent = json_text_of(document, "parent");
+
+    require(id != NULL && uuid_is_valid(id, strlen(id)));
+    require(parent == NULL || uuid_is_valid(parent, strlen(parent)));
+}
+
+static void check_children(const json_t *json)
+{
+    static const struct dynamics_365_listing listing = {.entity = "msft_microsoftsolution",
+                                                        .parent = "msft_opportunityid"};
+    struct dynamics_table table = {.set = "msft_microsoftsolutions", .key = "msft_microsoftsolutionid"};
+    struct dynamics_page page;
+
+    if (dynamics_table_read(json, &table))
+        require(table.set[0] != '\0' && strpbrk(table.set, "/?#'") == NULL && table.key[0] != '\0');
+    if (dynamics_page_read(&listing, &table, json, true, USER, &page) != DYNAMICS_PAGE_GOOD)
+        return;
+    for (size_t i = 0; i < json_array_size(page.documents); i++)
+        check_child(json_array_get(page.documents, i));
+    dynamics_page_done(&page);
+}
+
 static void check_page(const json_t *json)
 {
+    static const struct dynamics_365_listing listing = {.entity = "opportunity"};
+    static const struct dynamics_table table = {.set = "opportunities", .key = "opportunityid"};
+
+    check_children(json);
     for (int tracks = 0; tracks < 2; tracks++) {
         struct dynamics_page page;
-        if (dynamics_page_read("opportunity", json, tracks == 1, USER, &page) != DYNAMICS_PAGE_GOOD)
+        if (dynamics_page_read(&listing, &table, json, tracks == 1, USER, &page) != DYNAMICS_PAGE_GOOD)
             continue;
         size_t index;
         json_t *document;

@@ -177,7 +177,8 @@ void message_arrives(struct scene *scene, struct record *record)
     give_record(scene, record);
 }
 
-void outcome_arrives(struct scene *scene, enum outcome_result result, bool is_certain, json_t *documents)
+static void give_outcome(struct scene *scene, enum outcome_result result, bool is_certain, json_t *documents,
+                         const char *code, const char *field)
 {
     const json_t *pending = scene->deal.pending;
     struct error err = ERROR_INIT;
@@ -191,13 +192,24 @@ void outcome_arrives(struct scene *scene, enum outcome_result result, bool is_ce
         .is_created = result == OUTCOME_APPLIED && json_integer_of(pending, "action", 0) == DECISION_CREATE,
         .record_id = text_copy(strcmp(json_text_of(pending, "target"), "crm") == 0 ? CRM_RECORD : REFERRAL),
         .documents = documents,
-        .error_code = result == OUTCOME_REFUSED ? text_copy("too_long") : NULL,
+        .error_code = code == NULL ? NULL : text_copy(code),
+        .error_field = field == NULL ? NULL : text_copy(field),
         .finished_at = text_copy("2026-01-01T00:02:00Z"),
     };
     const struct merge_context context = next_context(scene);
     if (merge_outcome(&scene->deal, &context, &outcome, &scene->effects, &err) < 0)
         fail_msg("%s", err.message);
     outcome_done(&outcome);
+}
+
+void outcome_arrives(struct scene *scene, enum outcome_result result, bool is_certain, json_t *documents)
+{
+    give_outcome(scene, result, is_certain, documents, result == OUTCOME_REFUSED ? "too_long" : NULL, NULL);
+}
+
+void refusal_arrives(struct scene *scene, const char *code, const char *field, json_t *documents)
+{
+    give_outcome(scene, OUTCOME_REFUSED, false, documents, code, field);
 }
 
 static json_t *linked(const char *body_text, const char *path, const char *id)

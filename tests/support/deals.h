@@ -53,6 +53,8 @@ void settle_arrives(struct scene *scene, const char *field, const char *take);
 /* As it is, but for the key; it is released. */
 void message_arrives(struct scene *scene, struct record *record);
 void outcome_arrives(struct scene *scene, enum outcome_result result, bool is_certain, json_t *documents);
+/* Refused; `field` may be NULL. */
+void refusal_arrives(struct scene *scene, const char *code, const char *field, json_t *documents);
 
 /* Both sides read in version 1, linked, and both bases as they stand. */
 void scene_agrees(struct scene *scene, const char *partner_center_body, const char *crm_body);

@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -134,6 +135,43 @@ static void test_failure_tells_the_service_codes(void **state)
     }
 }
 
+/* What the service says the error is about is taken where it looks like a path, the innermost last; nothing that could be
+ * a value. */
+static void test_failure_tells_what_it_is_about(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *body, *field;
+    } cases[] = {
+        {"{\"error\":{\"code\":\"a\",\"target\":\"customerProfile.team[0].email\"}}", "customerProfile.team[0].email"},
+        {"{\"error\":{\"target\":\"referral\",\"innerError\":{\"target\":\"/details/dealValue\"}}}",
+         "/details/dealValue"},
+        {"{\"error\":{\"target\":\"name\",\"innerError\":{\"code\":\"b\"}}}", "name"},
+        {"{\"error\":{\"target\":\"Jane Doe\"}}", ""},
+        {"{\"error\":{\"target\":\"jane@fabrikam.example\"}}", ""},
+        {"{\"error\":{\"target\":\"+49-30-1234567\"}}", ""},
+        {"{\"error\":{\"target\":\"0301234567\"}}", ""},
+        {"{\"error\":{\"target\":7}}", ""},
+        {"{\"error\":{\"code\":\"a\"}}", ""},
+    };
+
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        struct http_response response = with_body(cases[i].body);
+        struct system_answer answer = {.field = "of an answer before"};
+
+        response.status = 400;
+        answer_fail(&answer, &response, SYSTEM_REFUSED, "x", "write", 0);
+        assert_string_equal(answer.field, cases[i].field);
+    }
+    char body[256];
+    (void)snprintf(body, sizeof(body), "{\"error\":{\"target\":\"%0150d\"}}", 0);
+    memset(strchr(body, '0'), 'a', 150);
+    struct http_response response = with_body(body);
+    struct system_answer answer = {0};
+    answer_fail(&answer, &response, SYSTEM_REFUSED, "x", "write", 0);
+    assert_string_equal(answer.field, "");
+}
+
 /* A failure of the transport keeps the transport's code and gets the result's class. */
 static void test_failure_of_the_transport(void **state)
 {
@@ -187,6 +225,7 @@ int main(void)
         cmocka_unit_test(test_bodies),
         cmocka_unit_test(test_failure_of_an_answer),
         cmocka_unit_test(test_failure_tells_the_service_codes),
+        cmocka_unit_test(test_failure_tells_what_it_is_about),
         cmocka_unit_test(test_failure_of_the_transport),
         cmocka_unit_test(test_failure_before_the_request),
     };

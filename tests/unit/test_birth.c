@@ -74,6 +74,15 @@ static void take_up(struct scene *old, struct scene *scene)
     message_arrives(scene, &handover);
 }
 
+/* What the seller was told is taken back in the audit column, and nothing else is written. */
+static void assert_mended(const struct scene *scene)
+{
+    assert_writes(scene, "crm", "{'audit': 'In order again: nothing of this record is missing or refused.'}");
+    assert_string_equal(scene->effects.decision.purpose, "explain");
+    assert_string_equal(scene->effects.decision.reason, "mended");
+    assert_null(scene->deal.explained);
+}
+
 /* -- what is missing ----------------------------------------------------------------------------------------------- */
 
 /* A record that lacks something is not sent: the seller is told all of it at once, in the rules' words, and once. */
@@ -258,19 +267,24 @@ static void test_help_upgrades_a_deal(void **state)
     json_t *documents = documents_of(SIDE_PARTNER_CENTER, 2, "{" OUR_REFERRAL "}");
     add_microsofts(documents, 2, "{'status': 'New'}");
     outcome_arrives(&scene, OUTCOME_APPLIED, true, documents);
+    assert_mended(&scene);
+    outcome_arrives(
+        &scene, OUTCOME_APPLIED, true,
+        documents_of(SIDE_CRM, 5, "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo', 'contact': 'c'}"));
     assert_silent(&scene);
     /* What was written is Microsoft's referral: ours does not show it, and nobody is told of a near miss. */
     assert_null(json_object_get(scene.deal.ledger, "partner-center"));
-    reading_arrives(&scene, SIDE_CRM, 5,
+    reading_arrives(&scene, SIDE_CRM, 6,
                     "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': null, 'contact': 'c'}");
     assert_none(&scene, "unchanged");
-    reading_arrives(&scene, SIDE_CRM, 6,
+    reading_arrives(&scene, SIDE_CRM, 7,
                     "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo', 'contact': 'c'}");
     assert_none(&scene, "unchanged");
     scene_end(&scene);
 }
 
-/* What an upgrade lacks is told once for each reason, again when help is chosen anew, and holds nothing else up. */
+/* What an upgrade lacks is told once for each reason, taken back when help is not wanted any more, told again when it is
+ * chosen anew, and holds nothing else up. */
 static void test_what_an_upgrade_lacks_is_told_as_it_changes(void **state)
 {
     (void)state;
@@ -278,7 +292,7 @@ static void test_what_an_upgrade_lacks_is_told_as_it_changes(void **state)
     scene_begin(&scene, BIRTH_RULES, REFERRAL);
     scene_agrees(&scene, "{" OUR_REFERRAL "}", "{" WHOLE_ROW ", 'link': '" REFERRAL "'}");
     scene.deal.engagement_id = text_copy(ENGAGEMENT);
-    for (int version = 2; version < 8; version += 4) {
+    for (int version = 2; version < 9; version += 5) {
         reading_arrives(&scene, SIDE_CRM, version, "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo'}");
         assert_writes(&scene, "crm", "{'audit': 'Not sent to Partner Center: Choose a contact.'}");
         outcome_arrives(
@@ -289,7 +303,11 @@ static void test_what_an_upgrade_lacks_is_told_as_it_changes(void **state)
                         "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo', 'other': 1}");
         assert_none(&scene, "unchanged");
         reading_arrives(&scene, SIDE_CRM, version + 3, "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': null}");
-        assert_none(&scene, "unchanged");
+        assert_mended(&scene);
+        outcome_arrives(
+            &scene, OUTCOME_APPLIED, true,
+            documents_of(SIDE_CRM, version + 4, "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': null}"));
+        assert_silent(&scene);
     }
     scene_end(&scene);
 }

@@ -18,6 +18,10 @@
 #define QUERY "$select=name&$deltatoken=7%2105%2f04"
 
 static const struct dynamics_365_listing listing = {.entity = "opportunity"};
+static const struct dynamics_table table = {.set = "opportunities", .key = "opportunityid"};
+static const struct dynamics_365_listing children = {.entity = "msft_microsoftsolution",
+                                                     .parent = "msft_opportunityid"};
+static const struct dynamics_table child_table = {.set = "msft_microsoftsolutions", .key = "msft_microsoftsolutionid"};
 
 static json_t *parse(const char *text)
 {
@@ -34,9 +38,9 @@ static void test_paths(void **state)
 {
     static const char *const columns[] = {"name", NULL};
     const struct dynamics_365_listing filtered = {.entity = "opportunity", .columns = columns, .filter = "a eq 'b'"};
-    char *first = dynamics_page_path(&filtered, "key", NULL);
-    char *plain = dynamics_page_path(&listing, NULL, NULL);
-    char *next = dynamics_page_path(&filtered, "key", QUERY);
+    char *first = dynamics_page_path(&filtered, &table, "key", NULL);
+    char *plain = dynamics_page_path(&listing, &table, NULL, NULL);
+    char *next = dynamics_page_path(&filtered, &table, "key", QUERY);
 
     (void)state;
     assert_string_equal(first,
@@ -95,7 +99,7 @@ static void test_page_is_read(void **state)
     struct dynamics_page page;
 
     (void)state;
-    assert_int_equal(dynamics_page_read("opportunity", answer, true, NULL, &page), DYNAMICS_PAGE_GOOD);
+    assert_int_equal(dynamics_page_read(&listing, &table, answer, true, NULL, &page), DYNAMICS_PAGE_GOOD);
     assert_int_equal(json_array_size(page.documents), 1);
     assert_string_equal(json_text_of(json_array_get(page.documents, 0), "id"), "b7c1f0a4-3d52-4f0e-8a61-2f9e0d7c5e11");
     assert_string_equal(json_text_of(json_array_get(page.documents, 0), "version"), "7");
@@ -131,7 +135,7 @@ static void test_pages_that_are_none(void **state)
     for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
         json_auto_t *answer = parse(cases[i].answer);
         struct dynamics_page page = {0};
-        enum dynamics_page_problem problem = dynamics_page_read("opportunity", answer, cases[i].tracks, NULL, &page);
+        enum dynamics_page_problem problem = dynamics_page_read(&listing, &table, answer, cases[i].tracks, NULL, &page);
         if (problem != cases[i].problem)
             fail_msg("%s: %d", cases[i].answer, (int)problem);
         dynamics_page_done(&page);
@@ -154,6 +158,61 @@ static void test_expiry(void **state)
     }
 }
 
+#define CHILD(id, more) "{\"msft_microsoftsolutionid\":\"" id "\"," more "\"modifiedon\":\"2026-11-01T12:00:00Z\"}"
+#define PARENT          "\"_msft_opportunityid_value\":\"B7C1F0A4-3D52-4F0E-8A61-2F9E0D7C5E11\","
+#define POINTS_TO(name) "\"_msft_opportunityid_value@Microsoft.Dynamics.CRM.lookuplogicalname\":\"" name "\","
+#define ROW_ID(digit)   "0000000" digit "-7b14-4d9f-96c2-5d1b7f04a833"
+
+/* Of a child table the key, the time and the lookup are asked for, and which table the lookup points to. */
+static void test_child_table_is_asked_for(void **state)
+{
+    char *first = dynamics_page_path(&children, &child_table, "key", NULL);
+    char *next = dynamics_page_path(&children, &child_table, "key", QUERY);
+    char *prefer = dynamics_page_preference(&children, true, NULL);
+
+    (void)state;
+    assert_string_equal(
+        first, "msft_microsoftsolutions?$select=msft_microsoftsolutionid,modifiedon,_msft_opportunityid_value");
+    assert_string_equal(next, "msft_microsoftsolutions?" QUERY);
+    assert_string_equal(prefer, "odata.track-changes,odata.maxpagesize=500,"
+                                "odata.include-annotations=\"Microsoft.Dynamics.CRM.lookuplogicalname\"");
+    free(first);
+    free(next);
+    free(prefer);
+}
+
+/* A child row tells its opportunity, unless it has none or its lookup points to another table. */
+static void test_child_rows_are_read(void **state)
+{
+    json_auto_t *answer = parse(
+        "{\"value\":[" CHILD(ROW_ID("1"), PARENT) "," CHILD(ROW_ID("2"), PARENT POINTS_TO("opportunity")) "," CHILD(
+            ROW_ID("3"),
+            PARENT POINTS_TO(
+                "lead")) "," CHILD(ROW_ID("4"),
+                                   "\"_msft_opportunityid_value\":null,") "," CHILD(ROW_ID("5"),
+                                                                                    "\"_msft_opportunityid_value\":\"x\",") "," GONE
+                                                                                                                            "],\"@odata.deltaLink\":\"" LINK
+                                                                                                                            "\"}");
+    static const bool has_parent[] = {true, true, false, false, false};
+    struct dynamics_page page;
+
+    (void)state;
+    assert_int_equal(dynamics_page_read(&children, &child_table, answer, true, NULL, &page), DYNAMICS_PAGE_GOOD);
+    assert_int_equal(json_array_size(page.documents), ARRAY_LENGTH(has_parent));
+    for (size_t i = 0; i < ARRAY_LENGTH(has_parent); i++) {
+        const json_t *document = json_array_get(page.documents, i);
+        const char *parent = json_text_of(document, "parent");
+        assert_int_equal(json_text_of(document, "id")[7], '1' + (int)i);
+        assert_string_equal(json_text_of(document, "changed_at"), "2026-11-01T12:00:00Z");
+        if (has_parent[i])
+            assert_string_equal(parent, "b7c1f0a4-3d52-4f0e-8a61-2f9e0d7c5e11");
+        else
+            assert_null(parent);
+    }
+    assert_int_equal(json_array_size(page.deleted), 1);
+    dynamics_page_done(&page);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -164,8 +223,14 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_paths),        cmocka_unit_test(test_preferences),         cmocka_unit_test(test_cursors),
-        cmocka_unit_test(test_page_is_read), cmocka_unit_test(test_pages_that_are_none), cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_preferences),
+        cmocka_unit_test(test_cursors),
+        cmocka_unit_test(test_page_is_read),
+        cmocka_unit_test(test_pages_that_are_none),
+        cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_child_table_is_asked_for),
+        cmocka_unit_test(test_child_rows_are_read),
     };
     return cmocka_run_group_tests_name("dynamics365_page", tests, set_up, NULL);
 }

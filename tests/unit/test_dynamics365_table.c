@@ -50,6 +50,52 @@ static void test_tables_of_lookups(void **state)
     }
 }
 
+/* What a table's definition says is taken if it can stand in an address. */
+static void test_definitions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *set, *key;
+        bool is_told;
+    } cases[] = {
+        {"my_categories", "my_categoryid", true},
+        {"Set2", "k", true},
+        {NULL, "my_categoryid", false},
+        {"my_categories", NULL, false},
+        {"", "key", false},
+        {"set", "", false},
+        {"a/b", "key", false},
+        {"set?x=", "key", false},
+        {"set", "k y", false},
+    };
+    char *path = dynamics_table_path("my_category");
+
+    assert_string_equal(path, "EntityDefinitions(LogicalName='my_category')?$select=EntitySetName,PrimaryIdAttribute");
+    free(path);
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        json_auto_t *definition =
+            json_pack("{s:s*, s:s*}", "EntitySetName", cases[i].set, "PrimaryIdAttribute", cases[i].key);
+        struct dynamics_table table = {.set = "before", .key = "before"};
+        assert_int_equal(dynamics_table_read(definition, &table), cases[i].is_told);
+        assert_string_equal(table.set, cases[i].is_told ? cases[i].set : "before");
+        assert_string_equal(table.key, cases[i].is_told ? cases[i].key : "before");
+    }
+    assert_false(dynamics_table_read(NULL, &(struct dynamics_table){.set = ""}));
+}
+
+/* The service's own have their names from us. */
+static void test_known_tables(void **state)
+{
+    struct dynamics_table table;
+
+    (void)state;
+    assert_true(dynamics_table_known("opportunity", &table));
+    assert_string_equal(table.set, "opportunities");
+    assert_string_equal(table.key, "opportunityid");
+    assert_false(dynamics_table_known("msft_microsoftsolution", &table));
+    assert_false(dynamics_table_known(NULL, &table));
+}
+
 /* What is longer than a name can be is none. */
 static void test_overlong_table(void **state)
 {
@@ -65,8 +111,8 @@ static void test_overlong_table(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tables),
-        cmocka_unit_test(test_tables_of_lookups),
+        cmocka_unit_test(test_tables),         cmocka_unit_test(test_tables_of_lookups),
+        cmocka_unit_test(test_definitions),    cmocka_unit_test(test_known_tables),
         cmocka_unit_test(test_overlong_table),
     };
 

@@ -435,7 +435,8 @@ static void test_execution_keeps_the_record_and_the_first_reason(void **state)
     const struct system_answer refused = {.result = SYSTEM_REFUSED,
                                           .retry_after_ms = -1,
                                           .status = 400,
-                                          .error = {.class = ERROR_POISON, .code = "first"}};
+                                          .error = {.class = ERROR_POISON, .code = "first"},
+                                          .field = "details.dealValue"};
     const struct system_answer read = {
         .result = SYSTEM_DONE, .retry_after_ms = -1, .status = 200, .documents = documents, .record_id = "r"};
     struct execution execution;
@@ -445,6 +446,7 @@ static void test_execution_keeps_the_record_and_the_first_reason(void **state)
     execution_take(&execution, &refused, SYSTEM_REFUSED, false, false);
     assert_int_equal(execution_take(&execution, &read, SYSTEM_DONE, false, false), EXECUTE_FINISHED);
     assert_string_equal(execution.error.code, "first");
+    assert_string_equal(execution.field, "details.dealValue");
     assert_int_equal(execution.status, 400);
     assert_true(json_same(execution.documents, documents));
     assert_string_equal(execution.record_id, "r");

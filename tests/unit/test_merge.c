@@ -288,6 +288,23 @@ static void test_late_outcome_is_a_reading(void **state)
 
 /* -- refusals ------------------------------------------------------------------------------------------------------ */
 
+#define REFUSED_ROW "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}"
+
+/* The audit column alone is written, with these words, and once that is done nothing more. */
+static void seller_is_told(struct scene *scene, const char *words, int version, const char *row)
+{
+    const struct decision *decision = &scene->effects.decision;
+
+    assert_true(scene->effects.has_decision);
+    assert_string_equal(decision->purpose, "explain");
+    assert_string_equal(decision->target, "crm");
+    assert_int_equal(json_object_size(decision->write), 1);
+    if (strstr(decision->audit_text, words) == NULL)
+        fail_msg("the seller is told \"%s\"", decision->audit_text);
+    outcome_arrives(scene, OUTCOME_APPLIED, true, documents_of(SIDE_CRM, version, row));
+    assert_silent(scene);
+}
+
 /* What the target has refused is not sent again, until it would be something else. */
 static void test_refused_write_is_not_repeated(void **state)
 {
@@ -297,11 +314,11 @@ static void test_refused_write_is_not_repeated(void **state)
     reading_arrives(&scene, SIDE_PARTNER_CENTER, 2, "{" LINKED_REFERRAL ", 'city': 'B', 'details': {'notes': 'n'}}");
     outcome_arrives(&scene, OUTCOME_REFUSED, false,
                     documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}"));
-    assert_silent(&scene);
+    seller_is_told(&scene, "Not written to this record: The value of city was refused (too_long).", 2, REFUSED_ROW);
     reading_arrives(&scene, SIDE_PARTNER_CENTER, 3,
                     "{" LINKED_REFERRAL ", 'city': 'B', 'details': {'notes': 'n'}, 'o': 1}");
     assert_none(&scene, "refused_before");
-    assert_string_equal(scene.effects.decision.detail, "too_long");
+    assert_non_null(strstr(scene.effects.decision.detail, "(too_long)"));
     reading_arrives(&scene, SIDE_PARTNER_CENTER, 4, "{" LINKED_REFERRAL ", 'city': 'D', 'details': {'notes': 'n'}}");
     assert_writes(&scene, "crm", "{'city': 'D'}");
     scene_end(&scene);
@@ -329,6 +346,7 @@ static void begin_refused(struct scene *scene)
     reading_arrives(scene, SIDE_PARTNER_CENTER, 2, "{" LINKED_REFERRAL ", 'city': 'B ', 'details': {'notes': 'n'}}");
     outcome_arrives(scene, OUTCOME_REFUSED, false,
                     documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}"));
+    seller_is_told(scene, "(too_long)", 2, REFUSED_ROW);
 }
 
 /* A refused write that is driven again is decided anew, once, from both records as they are. */
@@ -340,13 +358,14 @@ static void test_refused_write_driven_again_is_decided_anew(void **state)
     begin_refused(&scene);
     redriven_arrives(&scene);
     assert_writes(&scene, "crm", "{'city': 'B '}");
-    assert_string_equal(scene.effects.decision.id, REFERRAL "#2");
+    assert_string_equal(scene.effects.decision.id, REFERRAL "#3");
     redriven_arrives(&scene);
     assert_silent(&scene);
     scene_end(&scene);
 }
 
-/* What was refused and is no longer wanted is not written when it is driven again: nothing goes back in time. */
+/* What was refused and is no longer wanted is not written when it is driven again: nothing goes back in time. What the
+ * seller was told is taken back. */
 static void test_driven_again_writes_nothing_old(void **state)
 {
     struct scene scene;
@@ -354,7 +373,8 @@ static void test_driven_again_writes_nothing_old(void **state)
     (void)state;
     begin_refused(&scene);
     reading_arrives(&scene, SIDE_PARTNER_CENTER, 3, "{" LINKED_REFERRAL ", 'city': 'A', 'details': {'notes': 'n'}}");
-    assert_none(&scene, "unchanged");
+    assert_string_equal(scene.effects.decision.reason, "mended");
+    seller_is_told(&scene, "In order again", 3, REFUSED_ROW);
     redriven_arrives(&scene);
     if (scene.effects.has_decision)
         assert_none(&scene, "unchanged");

@@ -210,7 +210,7 @@ static void on_changes(void *arg, const struct dynamics_365_changes *changes)
     question_free(arg);
 }
 
-/* {"do": "rows" or "changes", "entity", "columns": [one], "filter", "page_rows", "cursor"} */
+/* {"do": "rows" or "changes", "entity", "columns": [one], "filter", "page_rows", "parent", "cursor"} */
 static void browse(struct question *question, const json_t *line)
 {
     struct driver *driver = question->driver;
@@ -218,7 +218,8 @@ static void browse(struct question *question, const json_t *line)
     const struct dynamics_365_listing listing = {.entity = json_text_of(line, "entity"),
                                                  .columns = columns,
                                                  .filter = json_text_of(line, "filter"),
-                                                 .page_rows = (unsigned)json_integer_of(line, "page_rows", 0)};
+                                                 .page_rows = (unsigned)json_integer_of(line, "page_rows", 0),
+                                                 .parent = json_text_of(line, "parent")};
     const char *cursor = json_text_of(line, "cursor");
     struct error err = ERROR_INIT;
     int status;

@@ -421,6 +421,7 @@ CONNECTION = Table(
         *ACTIVE_OR_NOT,
         *BUSINESS,
     ),
+    change_tracking=True,
 )
 
 CONNECTION_ROLE = Table(

@@ -56,6 +56,7 @@ REFERRAL_SETTINGS: dict[str, Setting] = {
     "filter_updated": Setting(False, "$filter takes updatedDateTime with gt and ge"),
     "filter_external_reference": Setting(False, "$filter takes externalReferenceId"),
     "filter_guid_quoting": Setting("both", "form of engagementId in $filter", ("both", "quoted", "unquoted")),
+    "error_target": Setting("referral", "target that an error about one member names", ("referral", "member")),
     "create_status": Setting(201, "answer to a POST", (200, 201)),
     "etag_header": Setting(False, "answers carry the eTag as header, too"),
     "client_request_id_required": Setting(True, "requests without a GUID as client-request-id are refused"),
@@ -75,10 +76,11 @@ def error(
     message: str | None = None,
     inner: str = "",
     inner_code: str = "validationFailed",
+    target: str = "referral",
 ) -> web.Response:
     code = code or CODES.get(status) or ("invalidRequest" if status in INVALID else "generalException")
     message = message or ("Too many requests." if status == 429 else MESSAGES[code])
-    body: dict[str, Any] = {"code": code, "message": message, "target": "referral"}
+    body: dict[str, Any] = {"code": code, "message": message, "target": target}
     if inner:
         body["innerError"] = {"code": inner_code, "message": inner}
     return answer({"error": body}, status)
@@ -131,7 +133,8 @@ class ReferralsApi:
                 refusal = self._refusal(request)
                 return refusal if refusal is not None else await handler(request)
             except Refused as refused:
-                return error(refused.status, refused.code, refused.message, refused.inner)
+                named = refused.member if settings["error_target"] == "member" else None
+                return error(refused.status, refused.code, refused.message, refused.inner, target=named or "referral")
             except QueryError as problem:
                 return error(400, inner=str(problem))
             finally:

@@ -79,6 +79,12 @@ class Refused(Exception):
         self.code = code
         self.message = message
 
+    @property
+    def member(self) -> str | None:
+        """The member the inner message is about; None where it is about the referral as a whole."""
+        first = self.inner.partition(" ")[0].rstrip(":")
+        return first if re.fullmatch(r"/?[a-z][A-Za-z]*([./[\]]+[A-Za-z0-9]+)*\]?", first) else None
+
 
 def text(value: Any, name: str) -> str | None:
     if value is not None and not isinstance(value, str):
