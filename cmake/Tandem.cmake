@@ -6,7 +6,7 @@
 #       A program, put into <build>/bin and installed.
 #   tandem_unit_test(<module> [SOURCES <file>...] [LINK <target>...])
 #       tests/unit/test_<module>.c with cmocka, as ctest "unit/<module>", label unit.
-#   tandem_fuzzer(<name> [LINK <target>...])
+#   tandem_fuzzer(<name> [SOURCES <file>...] [LINK <target>...])
 #       tests/fuzz/fuzz_<name>.c, which defines LLVMFuzzerTestOneInput: a libFuzzer program in the preset fuzz, and in
 #       all others a program that replays tests/fuzz/corpus/<name>/, as ctest "fuzz/<name>", label fuzz.
 
@@ -78,7 +78,7 @@ function(tandem_fuzzer name)
   if(NOT BUILD_TESTING)
     return()
   endif()
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LINK")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LINK")
   set(target fuzz_${name})
   set(source "${PROJECT_SOURCE_DIR}/tests/fuzz/fuzz_${name}.c")
   set(corpus "${PROJECT_SOURCE_DIR}/tests/fuzz/corpus/${name}")
@@ -86,7 +86,7 @@ function(tandem_fuzzer name)
   if(NOT have_source)
     return()
   endif()
-  add_executable(${target} "${source}")
+  add_executable(${target} "${source}" ${arg_SOURCES})
   target_link_libraries(${target} PRIVATE ${arg_LINK})
   tandem_compile_settings(${target})
   set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")

@@ -74,7 +74,7 @@ json_t *webhook_headers(const struct request *request)
         /* Bytes that are no UTF-8 cannot stand in a message; they belong to no header that we know. */
         if (value == NULL || !utf8_is_valid(value, strlen(value), NULL))
             continue;
-        if (json_object_set_new(headers, kept_headers[i], json_string(value)) < 0) {
+        if (json_object_set_new(headers, kept_headers[i], json_text_new(value, strlen(value))) < 0) {
             json_decref(headers);
             headers = NULL;
         }

@@ -91,7 +91,7 @@ static const char *kind_of(const struct argument *argument)
         [ARGUMENT_BOOLEAN] = "true or false",
         [ARGUMENT_WORD] = "",
         [ARGUMENT_ZONE] = "UTC or offset",
-        [ARGUMENT_MEMBERS] = "mapping of names to names",
+        [ARGUMENT_MEMBERS] = "mapping of names to names, or to lists of them",
         [ARGUMENT_CONSTANTS] = "mapping of names to values",
         [ARGUMENT_NAMES] = "name or list of names",
     };

@@ -92,7 +92,7 @@ static json_t *read_scalar(const struct transform_setup *setup, const struct yam
     case ARGUMENT_TABLE:
     case ARGUMENT_TEXT:
         if (node->text[0] != '\0')
-            return value_text_new(node->text, strlen(node->text));
+            return json_text_new(node->text, strlen(node->text));
         wrong_argument(setup, node, argument, "a text that is not empty");
         return NULL;
     case ARGUMENT_VALUE:
@@ -109,6 +109,49 @@ static json_t *read_scalar(const struct transform_setup *setup, const struct yam
 
 /* -- mappings and lists -------------------------------------------------------------------------------------------- */
 
+/* A name or a list of names. A new reference, or NULL after an error was reported. */
+static json_t *read_names(const struct transform_setup *setup, const struct yaml_node *node,
+                          const struct argument *argument)
+{
+    const size_t count = node->kind == YAML_SEQUENCE ? node->count : 1;
+    json_t *made = json_array();
+
+    for (size_t i = 0; i < count; i++) {
+        const struct yaml_node *item = node->kind == YAML_SEQUENCE ? node->items[i] : node;
+        if (item->kind != YAML_SCALAR || item->text[0] == '\0') {
+            wrong_argument(setup, item, argument, "a name or a list of names");
+            json_decref(made);
+            return NULL;
+        }
+        if (json_array_append_new(made, json_text_new(item->text, strlen(item->text))) < 0) {
+            rules_yaml_no_memory(setup->diagnostics);
+            json_decref(made);
+            return NULL;
+        }
+    }
+    if (count > 0 && count <= RULES_PATH_MEMBERS_MAX)
+        return made;
+    wrong_argument(setup, node, argument, "a list of 1 to 20 names");
+    json_decref(made);
+    return NULL;
+}
+
+/* A name, or several of which the first that says something is taken. Whether an error was reported. */
+static bool check_names(const struct transform_setup *setup, const struct yaml_node *node,
+                        const struct argument *argument)
+{
+    const size_t count = node->kind == YAML_SEQUENCE ? node->count : 1;
+    bool is_good = count > 0 && count <= RULE_PATHS_MAX;
+
+    for (size_t i = 0; i < count && is_good; i++) {
+        const struct yaml_node *name = node->kind == YAML_SEQUENCE ? node->items[i] : node;
+        is_good = name->kind == YAML_SCALAR && rules_path_is_valid(name->text, false);
+    }
+    if (!is_good)
+        wrong_argument(setup, node, argument, "a mapping of names to names, or to lists of up to 8 of them");
+    return is_good;
+}
+
 /* {name: name} or {name: value}, by the kind of argument. A new reference, or NULL after an error was reported. */
 static json_t *read_members(const struct transform_setup *setup, const struct yaml_node *node,
                             const struct argument *argument)
@@ -123,14 +166,16 @@ static json_t *read_members(const struct transform_setup *setup, const struct ya
     made = json_object();
     for (size_t i = 0; i < node->count; i++) {
         const struct yaml_node *item = node->items[i];
+        const bool is_list = names_both && item->kind == YAML_SEQUENCE;
         json_t *value = item->kind == YAML_SCALAR ? value_from_yaml(item) : NULL;
         int status = -1;
         if (!rules_path_is_valid(node->keys[i]->text, false) || strchr(node->keys[i]->text, '.') != NULL)
             wrong_argument(setup, node->keys[i], argument, "a mapping of names without dots");
-        else if (item->kind != YAML_SCALAR || (names_both && !rules_path_is_valid(item->text, false)))
-            wrong_argument(setup, item, argument,
-                           names_both ? "a mapping of names to names" : "a mapping of names to single values");
-        else if ((status = json_object_set(made, node->keys[i]->text, value)) < 0)
+        else if (!names_both && item->kind != YAML_SCALAR)
+            wrong_argument(setup, item, argument, "a mapping of names to single values");
+        else if ((!names_both || check_names(setup, item, argument)) &&
+                 (!is_list || (value = read_names(setup, item, argument)) != NULL) &&
+                 (status = json_object_set(made, node->keys[i]->text, value)) < 0)
             rules_yaml_no_memory(setup->diagnostics);
         json_decref(value);
         if (status < 0) {
@@ -139,33 +184,6 @@ static json_t *read_members(const struct transform_setup *setup, const struct ya
         }
     }
     return made;
-}
-
-/* A name or a list of names. As above. */
-static json_t *read_names(const struct transform_setup *setup, const struct yaml_node *node,
-                          const struct argument *argument)
-{
-    const size_t count = node->kind == YAML_SEQUENCE ? node->count : 1;
-    json_t *made = json_array();
-
-    for (size_t i = 0; i < count; i++) {
-        const struct yaml_node *item = node->kind == YAML_SEQUENCE ? node->items[i] : node;
-        if (item->kind != YAML_SCALAR || item->text[0] == '\0') {
-            wrong_argument(setup, item, argument, "a name or a list of names");
-            json_decref(made);
-            return NULL;
-        }
-        if (json_array_append_new(made, value_text_new(item->text, strlen(item->text))) < 0) {
-            rules_yaml_no_memory(setup->diagnostics);
-            json_decref(made);
-            return NULL;
-        }
-    }
-    if (count > 0 && count <= RULES_PATH_MEMBERS_MAX)
-        return made;
-    wrong_argument(setup, node, argument, "a list of 1 to 20 names");
-    json_decref(made);
-    return NULL;
 }
 
 static int read_table(const struct transform_setup *setup, const struct yaml_node *node, struct transform *step)
@@ -203,7 +221,7 @@ static int read_pairs(const struct transform_setup *setup, const struct yaml_nod
         return wrong_argument(setup, node, argument, "a mapping of texts to values");
     step->rows = json_array();
     for (size_t i = 0; i < node->count && step->rows != NULL; i++) {
-        json_auto_t *key = value_text_new(node->keys[i]->text, strlen(node->keys[i]->text));
+        json_auto_t *key = json_text_new(node->keys[i]->text, strlen(node->keys[i]->text));
         json_auto_t *value = NULL;
         int added;
         if (node->items[i]->kind != YAML_SCALAR) {

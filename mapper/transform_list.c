@@ -109,6 +109,27 @@ TRANSFORM_FUNCTION(unique)
 
 /* -- members ------------------------------------------------------------------------------------------------------- */
 
+/* A member's `place`-th name in the CRM; NULL: there are no more. */
+static const char *crm_name(const json_t *names, size_t place)
+{
+    if (json_is_array(names))
+        return json_string_value(json_array_get(names, place));
+    return place == 0 ? json_string_value(names) : NULL;
+}
+
+/* Rows of several tables have several names for the same: the first one that is there. */
+static const json_t *crm_value(const json_t *item, const json_t *names)
+{
+    const char *name;
+
+    for (size_t place = 0; (name = crm_name(names, place)) != NULL; place++) {
+        const json_t *value = json_object_get(item, name);
+        if (value != NULL && !json_is_null(value))
+            return value;
+    }
+    return NULL;
+}
+
 /* The item with the members' names of the side written; without any, nothing is known of it. NULL: out of memory. */
 static json_t *rename_members(const struct transform *transform, const json_t *item)
 {
@@ -118,9 +139,8 @@ static json_t *rename_members(const struct transform *transform, const json_t *i
     json_t *crm;
 
     json_object_foreach (members, partner_center, crm) {
-        const char *from = transform->is_inverse ? json_string_value(crm) : partner_center;
-        const char *to = transform->is_inverse ? partner_center : json_string_value(crm);
-        const json_t *value = json_object_get(item, from);
+        const char *to = transform->is_inverse ? partner_center : crm_name(crm, 0);
+        const json_t *value = transform->is_inverse ? crm_value(item, crm) : json_object_get(item, partner_center);
         if (value == NULL || json_is_null(value) || json_object_set_new(made, to, json_deep_copy(value)) == 0)
             continue;
         json_decref(made);

@@ -54,16 +54,20 @@ static int check_name(const struct transform_setup *setup, struct position posit
                              name, side_name(side));
 }
 
-/* The keys of a mapping, or with `is_crm` its values. */
+/* The keys of a mapping, or with `is_crm` its values, each of them a name or a list of names. */
 static int check_mapping(const struct transform_setup *setup, const struct yaml_node *node, bool is_crm,
                          const struct members *members)
 {
     int status = 0;
 
     for (size_t i = 0; node != NULL && i < node->count; i++) {
-        const struct yaml_node *name = is_crm ? node->items[i] : node->keys[i];
-        if (check_name(setup, name->position, name->text, is_crm ? SIDE_CRM : SIDE_PARTNER_CENTER, members) < 0)
-            status = -1;
+        const struct yaml_node *names = is_crm ? node->items[i] : node->keys[i];
+        const size_t count = names->kind == YAML_SEQUENCE ? names->count : 1;
+        for (size_t k = 0; k < count; k++) {
+            const struct yaml_node *name = names->kind == YAML_SEQUENCE ? names->items[k] : names;
+            if (check_name(setup, name->position, name->text, is_crm ? SIDE_CRM : SIDE_PARTNER_CENTER, members) < 0)
+                status = -1;
+        }
     }
     return status;
 }

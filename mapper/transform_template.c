@@ -25,7 +25,7 @@ static int end_literal(struct template *template, json_t *pieces)
 {
     if (template->literal.length == 0)
         return 0;
-    if (json_array_append_new(pieces, json_stringn(text_string(&template->literal), template->literal.length)) < 0) {
+    if (json_array_append_new(pieces, json_text_new(text_string(&template->literal), template->literal.length)) < 0) {
         rules_yaml_no_memory(template->setup->diagnostics);
         return -1;
     }

@@ -37,7 +37,7 @@ TRANSFORM_FUNCTION(text)
         if (copy[i] >= first && copy[i] <= first + 25)
             copy[i] = (char)(copy[i] ^ ('a' ^ 'A'));
     }
-    made = value_text_new(copy, count);
+    made = json_text_new(copy, count);
     free(copy);
     return transform_done(made, ret_value);
 }
@@ -59,7 +59,7 @@ TRANSFORM_FUNCTION(truncate)
     text_init(&text, TEXT_BYTES_MAX);
     if (text_append_n(&text, bytes, utf8_cut_utf16(bytes, count, limit - units)) == 0 &&
         text_append(&text, ellipsis) == 0)
-        made = value_text_new(text_string(&text), text.length);
+        made = json_text_new(text_string(&text), text.length);
     text_done(&text);
     return transform_done(made, ret_value);
 }
@@ -120,7 +120,7 @@ TRANSFORM_FUNCTION(template)
     text_init(&text, TEXT_BYTES_MAX);
     status = append_pieces(&text, transform->pieces, value);
     if (status == 0)
-        made = value_text_new(text_string(&text), text.length);
+        made = json_text_new(text_string(&text), text.length);
     text_done(&text);
     if (status < 0)
         return transform_refuse(reterr_message, value, NULL, "makes a text that is too long");
@@ -175,7 +175,7 @@ TRANSFORM_FUNCTION(check_mark)
     json_t *made = NULL;
 
     if (transform->is_inverse || bare[0] == '\0')
-        return transform_done(value_text_new(bare, strlen(bare)), ret_value);
+        return transform_done(json_text_new(bare, strlen(bare)), ret_value);
     text_init(&text, TEXT_BYTES_MAX);
     if (text_appendf(&text, "%s ", own) == 0 && text_append(&text, bare) == 0)
         made = json_stringn(text_string(&text), text.length);

@@ -153,7 +153,9 @@ const struct transform_type TRANSFORM_TYPES[] = {
          {{.name = "members",
            .kind = ARGUMENT_MEMBERS,
            .is_required = true,
-           .help = "{name at Partner Center: name in the CRM}"},
+           .help =
+               "{name at Partner Center: name in the CRM}; of several names in a list the first one that says something, "
+               "and the first one is written"},
           {.name = "with", .kind = ARGUMENT_CONSTANTS, .help = "{name at Partner Center: constant}"},
           {.name = "needs",
            .kind = ARGUMENT_NAMES,

@@ -6,10 +6,6 @@
 #include "common/base/json.h"
 #include "common/base/text.h"
 
-/* U+FDD0, with which exact numbers begin inside this process; U+FFFD takes its place in texts. */
-static const char number_mark[] = "\xEF\xB7\x90";
-static const char replacement[] = "\xEF\xBF\xBD";
-
 unsigned value_kind_of(const json_t *value)
 {
     size_t objects = 0, lists = 0;
@@ -78,31 +74,16 @@ json_t *value_from_yaml(const struct yaml_node *scalar)
     long long integer;
 
     if (scalar->is_quoted)
-        return value_text_new(scalar->text, strlen(scalar->text));
+        return json_text_new(scalar->text, strlen(scalar->text));
     if (yaml_is_null(scalar))
         return json_null();
     if (strcmp(scalar->text, "true") == 0 || strcmp(scalar->text, "false") == 0)
         return json_boolean(scalar->text[0] == 't');
     if (!is_number(scalar->text, &decimal))
-        return value_text_new(scalar->text, strlen(scalar->text));
+        return json_text_new(scalar->text, strlen(scalar->text));
     if (text_parse_signed(scalar->text, &integer))
         return json_integer(integer);
     return json_decimal_new(&decimal);
-}
-
-json_t *value_text_new(const char *bytes, size_t count)
-{
-    const size_t mark_length = strlen(number_mark);
-    struct text text;
-    json_t *value = NULL;
-
-    if (count < mark_length || memcmp(bytes, number_mark, mark_length) != 0)
-        return json_stringn(bytes, count);
-    text_init(&text, count);
-    if (text_append(&text, replacement) == 0 && text_append_n(&text, bytes + mark_length, count - mark_length) == 0)
-        value = json_stringn(text_string(&text), text.length);
-    text_done(&text);
-    return value;
 }
 
 bool value_matches(const json_t *a, const json_t *b)

@@ -34,8 +34,6 @@ const char *value_kinds_name(unsigned kinds, char out[static VALUE_SHOWN_SIZE]);
 /* A scalar of a YAML file: plain null, true, false and numbers (no leading zeros) are those, all else is text. New
  * reference; NULL when out of memory. */
 json_t *value_from_yaml(const struct yaml_node *scalar);
-/* A text; what would look like an exact number inside this process loses its mark. New reference; NULL: no memory. */
-json_t *value_text_new(const char *bytes, size_t count);
 
 /* The same value, texts without regard to ASCII case; absent (NULL) is the same as null. */
 bool value_matches(const json_t *a, const json_t *b);

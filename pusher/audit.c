@@ -9,6 +9,7 @@
 #include "common/base/text.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
+#include "pusher/migrate.h"
 
 enum {
     BATCH_ROWS_MAX = 100,
@@ -193,7 +194,7 @@ static void begin_session(struct audit *audit)
     struct text sql;
 
     text_init(&sql, SETUP_BYTES_MAX);
-    if (PQsetnonblocking(audit->connection, 1) < 0 || postgres_session(audit->settings, &sql) < 0 ||
+    if (PQsetnonblocking(audit->connection, 1) < 0 || postgres_session(audit->settings, migrate_newest(), &sql) < 0 ||
         text_appendf(&sql, "; %s", UPKEEP_SQL) < 0)
         lose_connection(audit, "set up the session");
     else

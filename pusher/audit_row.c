@@ -41,7 +41,7 @@ static bool set(json_t *row, const char *column, json_t *value)
 
 static bool set_text(json_t *row, const char *column, const char *text)
 {
-    return text == NULL || set(row, column, json_string(text));
+    return text == NULL || set(row, column, json_text_new(text, strlen(text)));
 }
 
 static bool set_integer(json_t *row, const char *column, int64_t number)

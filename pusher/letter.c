@@ -50,7 +50,7 @@ static char *key_text(const struct kafka_message *message)
 
 static int set_text(json_t *row, const char *column, const char *text)
 {
-    return text == NULL ? 0 : json_object_set_new(row, column, json_string(text));
+    return text == NULL ? 0 : json_object_set_new(row, column, json_text_new(text, strlen(text)));
 }
 
 static int set_header(json_t *row, const char *column, const struct kafka_message *message, const char *header)

@@ -135,7 +135,7 @@ static int read_applied(struct migrator *migrator, PGresult **ret_applied, struc
     is_there = PQntuples(table) == 0;
     PQclear(table);
     return query(migrator,
-                 is_there ? "SELECT number::text, checksum FROM migrations ORDER BY number"
+                 is_there ? "SELECT number::text, checksum FROM migrations ORDER BY migrations.number"
                           : "SELECT ''::text WHERE false",
                  0, NULL, "read what was applied", ret_applied, err);
 }
@@ -156,9 +156,12 @@ static int check_newest(const PGresult *applied, struct error *err)
     unsigned long long newest = 0;
 
     if (count > 0 && text_parse_unsigned(PQgetvalue(applied, count - 1, 0), 1000000, &newest) &&
-        newest > MIGRATIONS[MIGRATION_COUNT - 1].number)
-        return error_set(err, ERROR_CONFIG, "postgres.newer", "the schema is at number %llu, newer than this program",
-                         newest);
+        newest > migrate_newest())
+        return error_set(
+            err, ERROR_CONFIG, "postgres.newer",
+            "the schema is at number %llu, newer than this program, which knows %u; use the program of that "
+            "version; nothing was changed",
+            newest, migrate_newest());
     return 0;
 }
 
@@ -209,6 +212,11 @@ static int take(struct migrator *migrator, const struct migration *migration, co
         said = migrator->is_dry_run ? "would be applied" : "applied";
     }
     return text_appendf(migrator->report, "%s: %s\n", migration->name, said) < 0 ? error_no_memory(err) : 0;
+}
+
+unsigned migrate_newest(void)
+{
+    return MIGRATIONS[MIGRATION_COUNT - 1].number;
 }
 
 int migrate(const struct postgres_settings *settings, const char *conninfo, bool is_dry_run, struct text *report,

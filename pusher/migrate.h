@@ -23,6 +23,9 @@ struct migration {
 extern const struct migration MIGRATIONS[];
 extern const size_t MIGRATION_COUNT;
 
+/* Number of the newest: where the schema has to be at least for this program. */
+unsigned migrate_newest(void);
+
 /* `conninfo`: libpq's connection string of somebody who may create roles and schemas; NULL: as in the settings, whose
  * schema and timeouts count in any case. `is_dry_run`: only says what would be done. A line for each file goes to
  * `report`. */

@@ -103,13 +103,15 @@ void postgres_parameters_init(struct postgres_parameters *parameters, const stru
     add(parameters, "application_name", "tandem-pusher");
 }
 
-int postgres_session(const struct postgres_settings *settings, struct text *out)
+int postgres_session(const struct postgres_settings *settings, unsigned schema_number, struct text *out)
 {
     /* synchronous_commit: a row counts as written only when it survives the server's crash. */
     return text_appendf(out,
                         "SET search_path = \"%s\", pg_temp; SET timezone = 'UTC'; SET synchronous_commit = on; "
-                        "SET statement_timeout = %" PRId64 "; SET idle_in_transaction_session_timeout = %d",
-                        settings->schema, settings->statement_timeout_ms, IDLE_IN_TRANSACTION_MS);
+                        "SET statement_timeout = %" PRId64 "; SET idle_in_transaction_session_timeout = %d; "
+                        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM migrations WHERE number >= %u) THEN "
+                        "RAISE 'the schema is too old' USING ERRCODE = 'invalid_schema_name'; END IF; END $$",
+                        settings->schema, settings->statement_timeout_ms, IDLE_IN_TRANSACTION_MS, schema_number);
 }
 
 /* --- Errors ------------------------------------------------------------------------------------------------------- */

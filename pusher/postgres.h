@@ -44,8 +44,11 @@ struct postgres_parameters {
 };
 void postgres_parameters_init(struct postgres_parameters *parameters, const struct postgres_settings *settings);
 
-/* "SET search_path = …; SET …": what holds for every session of ours. -1: out of memory. */
-int postgres_session(const struct postgres_settings *settings, struct text *out) TANDEM_MUST_CHECK;
+/* "SET search_path = …; SET …": what holds for every session of ours. Fails at the server ("postgres.not_migrated") where
+ * the schema is older than `schema_number`: it would take rows, and lose what it has no columns for. A newer one will do.
+ * -1: out of memory. */
+int postgres_session(const struct postgres_settings *settings, unsigned schema_number, struct text *out)
+    TANDEM_MUST_CHECK;
 
 /* No connection, or none any more: ERROR_TRANSIENT "postgres.unavailable". Returns -1. */
 int postgres_connection_error(struct error *err, const char *what);

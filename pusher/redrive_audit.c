@@ -9,6 +9,7 @@
 #include "common/base/uuid.h"
 #include "common/runtime/loop.h"
 #include "pusher/letter.h"
+#include "pusher/migrate.h"
 
 enum { SQL_BYTES_MAX = 4096, NUMBER_SIZE = 24, TIME_DIGITS = 3 };
 
@@ -45,7 +46,7 @@ static int set_up(struct redrive_audit *audit, const struct postgres_settings *s
     int status;
 
     text_init(&sql, SQL_BYTES_MAX);
-    status = postgres_session(settings, &sql) < 0
+    status = postgres_session(settings, migrate_newest(), &sql) < 0
                  ? error_no_memory(err)
                  : execute(audit, text_string(&sql), 0, NULL, "set up the session", &result, err);
     PQclear(result);

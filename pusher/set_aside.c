@@ -9,7 +9,7 @@
 #include "common/kafka/topics.h"
 #include "common/messages/dead_letter.h"
 
-enum { FIRST_PRINTABLE = 0x20, DELETE = 0x7f, C1_END = 0x9f, TIME_DIGITS = 3 };
+enum { FIRST_PRINTABLE = 0x20, DELETE = 0x7f, C1_END = 0x9f, TIME_DIGITS = 3, MARKS = 2 };
 
 #define MARK "redrive."
 
@@ -207,7 +207,8 @@ void set_aside_redrive(const struct set_aside *letter, const char *name, const c
                                     .value = original->value,
                                     .value_length = original->value_length};
 
-    for (size_t i = 0; i < original->header_count; i++) {
+    /* The marks come before a header more: by them the pusher knows that it must not carry out an old decision. */
+    for (size_t i = 0; i < original->header_count && message.header_count < KAFKA_HEADERS_MAX - MARKS; i++) {
         const struct kafka_header *header = &original->headers[i];
         if (!text_starts_with(header->name, DEAD_LETTER_PREFIX) && !text_starts_with(header->name, MARK))
             message.headers[message.header_count++] = *header;

@@ -111,6 +111,22 @@ int json_read(const char *bytes, size_t count, const struct json_limits *limits,
     return -1;
 }
 
+json_t *json_text_new(const char *bytes, size_t count)
+{
+    char *text;
+    json_t *json;
+
+    if (count < JSON_DECIMAL_MARK_SIZE || memcmp(bytes, JSON_DECIMAL_MARK, JSON_DECIMAL_MARK_SIZE) != 0)
+        return json_stringn(bytes, count);
+    text = text_copy_n(bytes, count);
+    if (text == NULL)
+        return NULL;
+    memcpy(text, JSON_MARK_REPLACEMENT, JSON_DECIMAL_MARK_SIZE);
+    json = json_stringn(text, count);
+    free(text);
+    return json;
+}
+
 /* ---- Exact numbers ---- */
 
 bool json_is_decimal(const json_t *json)

@@ -71,6 +71,11 @@ const char *json_problem_code(enum json_problem problem);
  * out of memory or when the value cannot be represented. `ret_length` may be NULL. */
 char *json_write(const json_t *json, bool sorted, size_t *ret_length);
 
+/* A text that json_read() has not seen: a header, a key, a part of a longer one. As there, one that begins with U+FDD0 gets
+ * U+FFFD in its place, so that it cannot pass for a number. `bytes` are UTF-8 without NUL. New reference; NULL when out of
+ * memory. */
+json_t *json_text_new(const char *bytes, size_t count);
+
 /* Exact numbers. */
 json_t *json_decimal_new(const struct decimal *decimal);
 bool json_is_decimal(const json_t *json);

@@ -5,8 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What replaces the mark at the beginning of a text from outside (U+FFFD, as many bytes). */
-#define MARK_REPLACEMENT    "\xEF\xBF\xBD"
+/* JSON_MARK_REPLACEMENT where the mark is written as an escape. */
 #define ESCAPED_REPLACEMENT "\\uFFFD"
 
 enum { DECIMAL_MARK_CODE_POINT = 0xFDD0 };
@@ -204,7 +203,7 @@ static int scan_string(struct scan *scan)
             scan->at += step;
             if (length == 0 && step == JSON_DECIMAL_MARK_SIZE &&
                 memcmp(scan->bytes + start, JSON_DECIMAL_MARK, JSON_DECIMAL_MARK_SIZE) == 0 &&
-                replace(scan, start, scan->at, MARK_REPLACEMENT, JSON_DECIMAL_MARK_SIZE) < 0)
+                replace(scan, start, scan->at, JSON_MARK_REPLACEMENT, JSON_DECIMAL_MARK_SIZE) < 0)
                 return -1;
         }
         length += step;

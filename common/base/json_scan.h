@@ -14,6 +14,8 @@
 
 /* U+FDD0 before the digits of a decimal. */
 #define JSON_DECIMAL_MARK "\xEF\xB7\x90"
+/* What replaces the mark at the beginning of a text from outside (U+FFFD, as many bytes). */
+#define JSON_MARK_REPLACEMENT "\xEF\xBF\xBD"
 
 enum {
     /* Reading, writing and comparing recurse, jansson does too; deeper trees are refused whatever the limits say. */

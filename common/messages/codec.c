@@ -143,7 +143,7 @@ static json_t *write_member(const struct member *member, const void *message)
     switch (member->kind) {
     case MEMBER_TEXT: {
         char *const *text = at;
-        return *text == NULL ? NULL : json_string(*text);
+        return *text == NULL ? NULL : json_text_new(*text, strlen(*text));
     }
     case MEMBER_INTEGER:
         return json_integer(*(const int64_t *)at);

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/json.h"
 #include "common/base/seal.h"
 #include "common/base/text.h"
 #include "common/base/uuid.h"
@@ -13,6 +12,7 @@
 #include "common/kafka/topics.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
+#include "common/systems/credential.h"
 
 enum {
     SIGN_INS_MAX = 8, /* remembered; an instance with an older configured token would take that for a newer one */
@@ -83,16 +83,6 @@ static void forget_secret(char **secret)
     *secret = NULL;
 }
 
-/* Of a tree that is about to be released. */
-static void forget_json(json_t *payload)
-{
-    const char *token = json_text_of(payload, "refresh_token");
-
-    if (token != NULL)
-        OPENSSL_cleanse((void *)(uintptr_t)token, strlen(token));
-    json_decref(payload);
-}
-
 static void fail(struct credentials *credentials, const struct error *err)
 {
     if (credentials->has_failed)
@@ -110,12 +100,6 @@ static struct account *find_account(const struct credentials *credentials, const
     return account;
 }
 
-/* What the ciphertext is bound to. */
-static char *context_of(const struct account *account)
-{
-    return text_format("tandem.credential.v1/%s", account->name);
-}
-
 static bool names_sign_in(const json_t *sign_ins, const char *fingerprint)
 {
     for (size_t i = 0; i < json_array_size(sign_ins); i++) {
@@ -126,51 +110,6 @@ static bool names_sign_in(const json_t *sign_ins, const char *fingerprint)
 }
 
 /* --- Reading ------------------------------------------------------------------------------------------------------ */
-
-/* A message that is not ours to understand stops us: going on with an older token could spend the account. */
-static int malformed(const struct account *account, struct error *err)
-{
-    return error_set(err, ERROR_CONFIG, "credentials.malformed",
-                     "the newest credential of account '%s' in Kafka is not readable; was the topic written by others?",
-                     account->name);
-}
-
-static int open_value(const struct credentials *credentials, const struct account *account, const char *value,
-                      size_t length, json_t **ret_payload, struct error *err)
-{
-    json_auto_t *message = NULL;
-    json_t *payload = NULL;
-    struct json_fault fault;
-    char *context = context_of(account);
-    char *plain = NULL;
-    size_t plain_length = 0;
-    const char *sealed;
-    int status = -1;
-
-    if (context == NULL)
-        return error_no_memory(err);
-    if (json_read(value, length, &JSON_LIMITS_OWN, &message, &fault) < 0 ||
-        (sealed = json_text_of(message, "sealed")) == NULL) {
-        (void)malformed(account, err);
-    } else if (seal_open(credentials->key, context, sealed, &plain, &plain_length, err) < 0) {
-        if (strcmp(err->code, "seal.wrong_key") == 0)
-            (void)error_set(err, ERROR_CONFIG, "credentials.wrong_key",
-                            "the credential of account '%s' in Kafka was not sealed with credentials.key",
-                            account->name);
-        else if (err->class == ERROR_POISON)
-            (void)malformed(account, err);
-    } else if (json_read(plain, plain_length, &JSON_LIMITS_OWN, &payload, &fault) < 0 ||
-               json_text_of(payload, "refresh_token") == NULL || !json_is_array(json_object_get(payload, "sign_ins"))) {
-        forget_json(payload);
-        (void)malformed(account, err);
-    } else {
-        *ret_payload = payload;
-        status = 0;
-    }
-    forget_secret(&plain);
-    free(context);
-    return status;
-}
 
 /* Messages of others that were read before ours of a later offset are older than the token we use; and one of ours that
  * was read before its delivery was reported is told by that. */
@@ -187,35 +126,29 @@ static void tell_newest(struct credentials *credentials, struct account *account
 static int take_value(struct credentials *credentials, struct account *account, const char *value, size_t length,
                       struct error *err)
 {
-    json_t *payload = NULL;
-    const json_t *sign_ins;
-    bool is_own;
+    struct credential credential;
+    bool is_own, is_ours;
 
-    if (open_value(credentials, account, value, length, &payload, err) < 0)
+    if (credential_read(credentials->key, account->name, value, length, &credential, err) < 0)
         return -1;
-    is_own = text_equal(json_text_of(payload, "writer"), credentials->writer);
-    sign_ins = json_object_get(payload, "sign_ins");
-    if (names_sign_in(sign_ins, account->fingerprint)) {
+    is_own = text_equal(credential.writer, credentials->writer);
+    is_ours = names_sign_in(credential.sign_ins, account->fingerprint);
+    /* Of an older sign-in: to be named by our own messages, so that those who know only it take ours over. */
+    if (is_ours || json_array_size(account->sign_ins) == 0) {
         json_decref(account->sign_ins);
-        account->sign_ins = json_deep_copy(sign_ins);
+        account->sign_ins = json_incref(credential.sign_ins);
+    }
+    if (is_ours) {
         forget_secret(&account->newest);
-        account->newest = text_copy(json_text_of(payload, "refresh_token"));
-        if (account->newest == NULL) {
-            forget_json(payload);
-            return error_no_memory(err);
-        }
+        account->newest = credential.refresh_token;
+        credential.refresh_token = NULL;
         if (is_own)
-            account->own_seen = json_integer_of(payload, "number", 0);
+            account->own_seen = credential.number;
         log_info("credentials.read", LOG_TEXT("account", account->name), LOG_BOOLEAN("own", is_own));
     } else {
-        /* To be named by our own messages, so that those who know only it take ours over. */
-        if (json_array_size(account->sign_ins) == 0) {
-            json_decref(account->sign_ins);
-            account->sign_ins = json_deep_copy(sign_ins);
-        }
         log_info("credentials.older_sign_in", LOG_TEXT("account", account->name));
     }
-    forget_json(payload);
+    credential_done(&credential);
     return 0;
 }
 
@@ -368,31 +301,29 @@ static json_t *sign_ins_of(const struct account *account)
     return sign_ins;
 }
 
-static char *seal_payload(const struct credentials *credentials, const struct save *save, const char *token)
+/* The message that holds `token`; NULL: out of memory, or no token that could be sealed. */
+static char *write_value(const struct credentials *credentials, const struct save *save, char *token,
+                         size_t *ret_length)
 {
-    json_t *payload = json_pack("{s:s, s:o, s:s, s:I}", "refresh_token", token, "sign_ins", sign_ins_of(save->account),
-                                "writer", credentials->writer, "number", (json_int_t)save->number);
-    char *plain = payload == NULL ? NULL : json_write(payload, false, NULL);
-    char *context = context_of(save->account);
-    char *sealed = NULL;
+    json_auto_t *sign_ins = sign_ins_of(save->account);
+    char *writer = text_copy(credentials->writer);
+    const struct credential credential = {
+        .refresh_token = token, .sign_ins = sign_ins, .writer = writer, .number = save->number};
     uint8_t nonce[SEAL_NONCE_SIZE];
-    struct error err = ERROR_INIT;
+    char now[TIMESTAMP_TEXT_SIZE];
+    char *value = NULL;
 
     random_fill(nonce, sizeof(nonce));
-    if (plain == NULL || context == NULL ||
-        seal_close(credentials->key, nonce, context, plain, strlen(plain), &sealed, &err) < 0)
-        sealed = NULL;
-    free(context);
-    forget_secret(&plain);
-    forget_json(payload);
-    return sealed;
+    if (token != NULL && sign_ins != NULL && writer != NULL)
+        value = credential_write(credentials->key, nonce, save->account->name, &credential,
+                                 timestamp_format(clock_now(), 3, now), ret_length);
+    free(writer);
+    return value;
 }
 
 static struct save *save_new(struct credentials *credentials, struct account *account, const char *token)
 {
     struct save *save = calloc(1, sizeof(*save));
-    char now[TIMESTAMP_TEXT_SIZE];
-    char *sealed = NULL;
 
     if (save == NULL)
         return NULL;
@@ -401,13 +332,7 @@ static struct save *save_new(struct credentials *credentials, struct account *ac
     save->token = text_copy(token);
     save->pause_ms = REPEAT_FIRST_MS;
     save->repeat = loop_timer_new(credentials->loop, on_repeat, save);
-    sealed = seal_payload(credentials, save, token);
-    if (sealed != NULL) {
-        json_auto_t *message = json_pack("{s:s, s:s, s:s}", "account", account->name, "sealed", sealed, "saved_at",
-                                         timestamp_format(clock_now(), 3, now));
-        save->value = message == NULL ? NULL : json_write(message, false, &save->value_length);
-        free(sealed);
-    }
+    save->value = write_value(credentials, save, save->token, &save->value_length);
     if (save->token == NULL || save->repeat == NULL || save->value == NULL) {
         save_free(save);
         return NULL;

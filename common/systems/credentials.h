@@ -1,8 +1,7 @@
 /* Rotated refresh tokens, kept sealed in the topic `credentials`, so that every instance goes on with the newest.
  *
  * Each use of a refresh token gives a new one; the newest is in the topic before it is used. The newest is the one with
- * the highest offset. A message is keyed by account and holds {"account", "sealed", "saved_at"}; sealed (AES-256-GCM,
- * the account authenticated with it) is {"refresh_token", "sign_ins", "writer", "number"}.
+ * the highest offset. A message is keyed by account; what it holds is credential.h's.
  *
  * A person may sign in again and put the token into the configuration. So each message names the sign-ins it comes
  * after, by fingerprints of the configured tokens. A configured token that is not among them is newer than the topic:

@@ -13,7 +13,7 @@ from typing import Any
 from support import interruption
 from support.kafka import Broker
 from support.postgres import Cluster
-from support.simulators import DOCUMENTED_CERTIFICATE_HOST, Dynamics365, PartnerCenter
+from support.simulators import DOCUMENTED_CERTIFICATE_HOST, Dynamics365, PartnerCenter, unheard
 from support.stack import Stack
 from support.tls import Authority
 from support.topics import Topics
@@ -107,10 +107,10 @@ class Running:
         return [each for each in found if each["deal_key"] == deal]
 
     def partner_center_position(self) -> int:
-        return int(self.partner_center.admin("GET", "/_sim/journal")["next"])
+        return self.partner_center.position()
 
     def dynamics_365_position(self) -> int:
-        return int(self.dynamics_365.admin("GET", "/_sim/journal")["next"])
+        return self.dynamics_365.position()
 
     def referral(self, referral: str) -> dict[str, Any]:
         found: dict[str, Any] = self.partner_center.admin("GET", f"/_sim/referrals/{referral}")
@@ -160,11 +160,5 @@ class Running:
     @contextlib.contextmanager
     def unheard(self) -> Iterator[None]:
         """Both systems' webhooks wait until the end of the block."""
-        simulators = (self.partner_center, self.dynamics_365)
-        for simulator in simulators:
-            simulator.delivery_policy(paused=True)
-        try:
+        with unheard(self.partner_center, self.dynamics_365):
             yield
-        finally:
-            for simulator in simulators:
-                simulator.delivery_policy(paused=False)

@@ -54,6 +54,13 @@ def test_files_are_formatted() -> None:
     assert result.returncode == 0, "run clang-format -i on: " + " ".join(unformatted)
 
 
+def test_python_has_no_unused_or_undefined_names() -> None:
+    listed = subprocess.run(["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True)
+    files = [name for name in listed.stdout.split() if (ROOT / name).exists()]
+    result = subprocess.run([sys.executable, "-m", "pyflakes", *files], cwd=ROOT, capture_output=True, text=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize(
     ("source", "include", "reason"),
     [

@@ -368,12 +368,12 @@ def test_tls_is_1_2_or_newer_and_http_1_1(start: Start, authority: Authority) ->
 
 
 def handshake(port: int, authority: Authority, version: ssl.TLSVersion, protocol: str = "http/1.1") -> str | None:
-    context = ssl.create_default_context(cafile=str(authority.cert))
-    context.minimum_version = context.maximum_version = version
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    context.set_alpn_protocols([protocol])
+    tls = ssl.create_default_context(cafile=str(authority.cert))
+    tls.minimum_version = tls.maximum_version = version
+    tls.set_ciphers("ALL:@SECLEVEL=0")
+    tls.set_alpn_protocols([protocol])
     with socket.create_connection(("127.0.0.1", port), 10) as plain:
-        with context.wrap_socket(plain, server_hostname="localhost") as wrapped:
+        with tls.wrap_socket(plain, server_hostname="localhost") as wrapped:
             assert wrapped.selected_alpn_protocol() == protocol
             return wrapped.version()
 
@@ -442,12 +442,12 @@ class CertificateHost:
                 pass
 
         certificate = authority.issue(f"certificates-{uuid.uuid4()}")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate.cert, certificate.key)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate.cert, certificate.key)
         self.stopped = threading.Event()
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.base = f"https://127.0.0.1:{self._server.server_address[1]}/cert/"
         self.signature = {
             "certificate_urls": [self.base],

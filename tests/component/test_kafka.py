@@ -203,7 +203,7 @@ def test_many_aborts_lose_nothing(copying: Topics) -> None:
     # The very first record fails: the abort meets a transaction whose first partition is just being registered.
     for start in range(5):
         copying.produce("records", f"first{start}")
-        with Driver("transaction", copying, word=f"first{start}") as driver:
+        with Driver("transaction", copying, word=f"first{start}"):
             wait_until(lambda: committed(copying, "mapper") == 101 + start, 30, "all records are committed")
     firsts = [f"first{each}" for each in range(5)]
     assert values_of(copying, "decisions") == [f"m{each}" for each in range(100)] + firsts

@@ -91,7 +91,7 @@ def moment(second: int) -> str:
 
 
 def referral(number: int, version: int = 1, value: int = 10, **changes: object) -> Json:
-    document = {
+    shown = {
         "id": referral_id(number),
         "engagementId": str(uuid.UUID(int=number)),
         "name": f"Deal {number}",
@@ -102,11 +102,11 @@ def referral(number: int, version: int = 1, value: int = 10, **changes: object) 
         "updatedDateTime": moment(version),
         "details": {"dealValue": value},
     }
-    return {**document, **changes}
+    return {**shown, **changes}
 
 
 def row(number: int, version: int = 1, value: int | None = 10, **changes: object) -> Json:
-    document = {
+    shown = {
         "opportunityid": crm_id(number),
         "name": f"Deal {number}",
         "estimatedvalue": value,
@@ -116,7 +116,7 @@ def row(number: int, version: int = 1, value: int | None = 10, **changes: object
         "versionnumber": version,
         "modifiedon": moment(version),
     }
-    return {**document, **changes}
+    return {**shown, **changes}
 
 
 def document(side: str, body: Json) -> Json:

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from support.default_rules import RULES as DEFAULT_RULES
+from support.default_rules import commented, switched_on
 from support.paths import PROGRAMS, ROOT
 
 CASES = ROOT / "tests/cases/preview"
+COMMENTED = ROOT / "tests/cases/commented-fields"
 RULES = ROOT / "tests/component/mapper/rules.yaml"
 DEFAULT_TESTS = sorted(path.relative_to(ROOT) for path in ROOT.glob("deploy/rules/*.test.yaml"))
 USAGE = 64
@@ -147,7 +151,6 @@ def test_check_points_at_every_error(tmp_path: Path) -> None:
     assert "did you mean 'latest'?" in result.stderr and f"{rules}:" in result.stderr
 
 
-DEFAULT_RULES = ROOT / "deploy/rules/dynamics-365.yaml"
 LISTED = "[estimatedvalue, msft_microsoftpartnercenterreferralsync, msft_microsoftpartnercenterreferralidentifier]"
 
 
@@ -210,6 +213,51 @@ def test_default_rules_pass_their_tests() -> None:
     result = run("test", *DEFAULT_TESTS)
     assert result.returncode == 0, result.stdout
     assert " 0 failed" in result.stdout
+
+
+def with_commented(folder: Path, fields: list[str]) -> Path:
+    """The default rules with fields taken out of their comments, and their tests beside them, in `folder`."""
+    (folder / DEFAULT_RULES.name).write_text(switched_on(DEFAULT_RULES.read_text(), *fields))
+    for path in DEFAULT_TESTS:
+        # What the CRM then shows as well.
+        shown = "\ncrm:\n  opportunity_connections1: []\n"
+        (folder / path.name).write_text((ROOT / path).read_text().replace("\ncrm:\n", shown))
+    whole = yaml.safe_load((folder / "dynamics-365.test.yaml").read_text())
+    for field in fields:
+        cases = yaml.safe_load((COMMENTED / f"{field}.yaml").read_text())
+        (folder / f"{field}.test.yaml").write_text(yaml.safe_dump({**whole, "cases": cases}, sort_keys=False))
+    return folder / DEFAULT_RULES.name
+
+
+# Each by itself, and all of them.
+SELECTIONS = [[field] for field in commented(DEFAULT_RULES.read_text())] + [commented(DEFAULT_RULES.read_text())]
+
+
+@pytest.mark.parametrize("fields", SELECTIONS, ids="+".join)
+def test_fields_in_comments_hold_and_pass_their_tests(tmp_path: Path, fields: list[str]) -> None:
+    rules = with_commented(tmp_path, fields)
+    checked = run("check", rules)
+    assert (checked.returncode, checked.stderr) == (0, "")
+    tests = sorted(tmp_path.glob("*.test.yaml"))
+    assert len(tests) == len(DEFAULT_TESTS) + len(fields)
+    result = run("test", *tests)
+    assert result.returncode == 0, result.stdout
+    assert " 0 failed" in result.stdout and all(f"{path}\n" in result.stdout for path in tests)
+
+
+@pytest.mark.parametrize("field", commented(DEFAULT_RULES.read_text()))
+def test_fields_in_comments_are_off(tmp_path: Path, field: str) -> None:
+    """By default what they would write is not written: the first of their tests, which writes it, fails."""
+    with_commented(tmp_path, [field])
+    shutil.copy(DEFAULT_RULES, tmp_path)
+    result = run("test", tmp_path / f"{field}.test.yaml")
+    first = yaml.safe_load((COMMENTED / f"{field}.yaml").read_text())[0]["name"]
+    assert result.returncode == 1 and f"FAILED {first}\n" in result.stdout
+
+
+def test_every_row_that_is_unconfirmed_has_its_field_in_comments() -> None:
+    """What Microsoft is told with the invitation; the sales team; partner role, solution area and solution play."""
+    assert set(commented(DEFAULT_RULES.read_text())) == {"help_notes", "own_team", "purchase_intent"}
 
 
 def test_reference_is_the_one_of_the_documentation() -> None:

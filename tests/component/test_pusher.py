@@ -7,7 +7,6 @@ import json
 import signal
 import urllib.request
 import uuid
-from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -22,9 +21,6 @@ from support.ports import free_port
 from support.postgres import Cluster, Database
 from support.process import Program
 from support.pusher import Pusher, decision, message_of
-from support.simulators import Dynamics365, PartnerCenter
-from support.tls import Authority
-from support.topics import Topics
 from support.waiting import wait_until
 
 API = "/api/data/v9.2/"
@@ -33,19 +29,6 @@ AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
 EURO = "/transactioncurrencies(0f6f2a33-9d41-4be8-a7c6-3e5b90d1f7a4)"
 
 pytestmark = pytest.mark.asan
-
-
-@pytest.fixture
-def pusher(
-    tmp_path: Path,
-    topics: Topics,
-    authority: Authority,
-    postgres: Cluster,
-    database: Database,
-    partner_center: PartnerCenter,
-    dynamics_365: Dynamics365,
-) -> Pusher:
-    return Pusher(tmp_path, topics, authority, postgres, database, partner_center, dynamics_365).prepare()
 
 
 # --- Records and decisions --------------------------------------------------------------------------------------------

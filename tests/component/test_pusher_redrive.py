@@ -9,36 +9,20 @@ from typing import Any
 
 import pytest
 
-from support.ingest import value_of
+from support.ingest import metrics, value_of
 from support.paths import PROGRAMS, ROOT
 from support.ports import free_port
-from support.postgres import Cluster, Database
-from support.pusher import Pusher
-from support.simulators import Dynamics365, PartnerCenter
-from support.tls import Authority
-from support.topics import Topics
+from support.postgres import Cluster
+from support.pusher import Pusher, message_of
 from support.waiting import wait_until
 
-from test_pusher import API, opportunity, patches, row_of, update
+from test_pusher import opportunity, patches, row_of, update
 
 COMMAND_SECONDS = 60
 TOO_LONG = {"error": {"code": "0x80044331", "message": "'Jane Doe' is longer than 100"}}
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 pytestmark = pytest.mark.asan
-
-
-@pytest.fixture
-def pusher(
-    tmp_path: Path,
-    topics: Topics,
-    authority: Authority,
-    postgres: Cluster,
-    database: Database,
-    partner_center: PartnerCenter,
-    dynamics_365: Dynamics365,
-) -> Pusher:
-    return Pusher(tmp_path, topics, authority, postgres, database, partner_center, dynamics_365).prepare()
 
 
 def run(pusher: Pusher, *arguments: str, config: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -260,6 +244,26 @@ def test_driven_twice_nothing_is_written_twice_and_an_edit_since_is_kept(pusher:
         pusher.is_settled()
     assert row_of(pusher, made)["name"] == "The seller's"
     assert pusher.audit("SELECT attempt FROM audit WHERE phase = 'redriven' ORDER BY 1") == [(1,), (2,)]
+
+
+def test_an_old_decision_driven_again_is_no_gap(pusher: Pusher) -> None:
+    """The process begins with it: its number must not be taken for the deal's last one."""
+    port = free_port()
+    row = opportunity(pusher)
+    old = update(row, deal_key=str(uuid.uuid4()), number=2)
+    key, value, headers = message_of(old)
+    with pusher.program(admin_port=port) as program:
+        program.wait_for("program.ready")
+        marked = {**headers, "redrive.letter": "tandem.dead-letters/0/17"}
+        pusher.topics.produce_all("decisions", [(key, value, marked)])
+        assert pusher.outcome_of(old)["result"] == "superseded"
+        ninth = update(row, deal_key=key, number=9)
+        pusher.decide(ninth)
+        assert pusher.outcome_of(ninth)["result"] == "applied"
+        assert metrics(port)["tandem_pusher_missing_decisions_total"] == 0
+        assert program.events("push.gap") == []
+        pusher.is_settled()
+    assert row_of(pusher, ninth)["name"] == ninth["write"]["name"]
 
 
 def test_letters_of_ingest_and_mapper_go_back_to_their_topics_and_the_rest_is_named(pusher: Pusher) -> None:

@@ -6,17 +6,12 @@ from __future__ import annotations
 import collections
 import datetime
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support import schemas
-from support.postgres import Cluster, Database
 from support.pusher import Pusher, decision
-from support.simulators import Dynamics365, PartnerCenter
-from support.tls import Authority
-from support.topics import Topics
 from support.waiting import wait_until
 
 REFERRALS = "/v1.0/engagements/referrals"
@@ -28,19 +23,6 @@ PERSON = {
 }
 
 pytestmark = pytest.mark.asan
-
-
-@pytest.fixture
-def pusher(
-    tmp_path: Path,
-    topics: Topics,
-    authority: Authority,
-    postgres: Cluster,
-    database: Database,
-    partner_center: PartnerCenter,
-    dynamics_365: Dynamics365,
-) -> Pusher:
-    return Pusher(tmp_path, topics, authority, postgres, database, partner_center, dynamics_365).prepare()
 
 
 def settling(pusher: Pusher, seconds: float) -> None:

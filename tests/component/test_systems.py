@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 
-from support import schemas
 from support.bad_inputs import bad_input
 from support.simulators import PartnerCenter
 from support.systems import System, partner_center_keys
 from support.tls import Authority
-from support.waiting import wait_until
 
 REFERRALS = "/v1.0/engagements/referrals"
 MISSING = "11111111-2222-4333-8444-555566667777"

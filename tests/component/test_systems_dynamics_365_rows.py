@@ -62,8 +62,8 @@ def crm(keys: dict[str, Any], tmp_path: Path) -> Iterator[System]:
         yield system
 
 
-def create(rows: list[dict[str, Any]], how: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    write = {"name": "Archive", CURRENCY: "EUR", SOLUTIONS: rows, **more.pop("write", {})}
+def create(children: list[dict[str, Any]], how: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    write = {"name": "Archive", CURRENCY: "EUR", SOLUTIONS: children, **more.pop("write", {})}
     made = {
         "id": "deal#1",
         "number": 1,
@@ -87,11 +87,11 @@ def create(rows: list[dict[str, Any]], how: dict[str, Any] | None = None, **more
 
 def shown(answer: dict[str, Any]) -> list[tuple[Any, ...]]:
     """The rows as the answer's document has them."""
-    rows = answer["documents"][0]["body"][SOLUTIONS]
+    children = answer["documents"][0]["body"][SOLUTIONS]
     names = ("msft_solutionidentifier", "msft_name")
     every = [
         (*((each["msft_solutionid"] or {}).get(name) for name in names), each["msft_price"], each["msft_quantity"])
-        for each in rows
+        for each in children
     ]
     return sorted(every, key=str)
 

@@ -123,7 +123,7 @@ def test_existing_deals_agree_after_a_backfill(deals: Deals, tmp_path: Path) -> 
         assert deals.referral(referral)["details"]["dealValue"] in (1000 + number, 2000 + number)
 
     # No duplicates, and the ambiguous are as they were.
-    referrals = deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
+    referrals = deals.partner_center.referrals()
     ambiguous_referrals = sum(len(referrals) for referrals, _ in ambiguous.values())
     ambiguous_rows = sum(len(rows) for _, rows in ambiguous.values())
     assert len(referrals) == LINKED + ONLY_REFERRALS + ONLY_ROWS + ambiguous_referrals
@@ -132,7 +132,7 @@ def test_existing_deals_agree_after_a_backfill(deals: Deals, tmp_path: Path) -> 
     assert {json.loads(line)["reason"] for line in report.read_text().splitlines()} == set(ambiguous)
 
     # Once more, from the beginning: everything is read, nothing is written.
-    positions = [int(simulator.admin("GET", "/_sim/journal")["next"]) for simulator in simulators]
+    positions = [simulator.position() for simulator in simulators]
     deals.stack.command("ingest", "backfill", "--again")
     wait_answered(deals)
     for simulator, position in zip(simulators, positions):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from support.deals import DEADLINE, Deals
 from support.mapped_fields import differences
-from support.process import Program
 from support.waiting import wait_until
 
-IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
 HELP = "Quotes or Licensing"
 # A call is carried out well within the time after which a creation in doubt is looked for.
 HELD_MS = 2000
@@ -37,18 +34,6 @@ STEPS = {
 }
 
 
-def running(deals: Deals, name: str) -> Program:
-    [program] = [
-        each for each in deals.stack.programs if each.returncode is None and each.command[0].endswith(f"tandem-{name}")
-    ]
-    return program
-
-
-def microsofts(deals: Deals) -> list[dict[str, Any]]:
-    every = deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
-    return [each for each in every if each["organizationId"] == "msft"]
-
-
 @pytest.fixture
 def clean(deals: Deals) -> Iterator[Deals]:
     yield deals
@@ -56,21 +41,14 @@ def clean(deals: Deals) -> Iterator[Deals]:
         simulator.clear_faults()
 
 
-def ours(deals: Deals, opportunity: str) -> list[dict[str, Any]]:
-    every = deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
-    return [each for each in every if each.get("externalReferenceId") == opportunity and each["organizationId"] != "msft"]
-
-
 def check_born(deals: Deals, opportunity: str) -> None:
-    referral = wait_until(
-        lambda: deals.dynamics_365.row("opportunities", opportunity)[IDENTIFIER], RESUMED, "the opportunity is linked"
-    )
-    assert [each["id"] for each in ours(deals, opportunity)] == [referral]
+    referral = deals.wait_identifier(opportunity, RESUMED)
+    assert [each["id"] for each in deals.referrals_of(opportunity)] == [referral]
     wait_until(lambda: not differences(deals, referral, "crm"), RESUMED, "both sides agree on every field")
     deals.wait_quiet(referral)
     engagement = deals.referral(referral)["engagementId"]
-    assert len([each for each in microsofts(deals) if each["engagementId"] == engagement]) == 1
-    assert [each["id"] for each in ours(deals, opportunity)] == [referral]
+    assert len(deals.microsofts(engagement)) == 1
+    assert [each["id"] for each in deals.referrals_of(opportunity)] == [referral]
     assert deals.stack.topics.read("dead-letters") == []
     assert deals.stack.audit("SELECT * FROM verify_audit()") == []
 
@@ -92,12 +70,12 @@ def test_pusher_killed_in_a_call_of_the_birth(clean: Deals, name: str, held: str
         """The step's decision is made and its outcome is not there."""
         if name == "referral":
             return any(each.get("purpose") == "create" for each in clean.decisions(key))
-        found = ours(clean, opportunity)
+        found = clean.referrals_of(opportunity)
         wanted = {"invitation": "invite", "link": "link"}[name]
         return bool(found) and any(each.get("purpose") == wanted for each in clean.decisions(found[0]["id"]))
 
     wait_until(under_way, DEADLINE, "the step is decided on")
-    pusher = running(clean, "pusher")
+    pusher = clean.stack.running("pusher-1")
     pusher.kill()
     clean.stack.start_again(pusher)
     check_born(clean, opportunity)
@@ -112,7 +90,7 @@ def test_mapper_killed_again_and_again_while_deals_are_born(clean: Deals) -> Non
         wait_until(
             lambda decided=decided: len(clean.stack.topics.read("decisions")) > decided, RESUMED, "something is decided"
         )
-        mapper = running(clean, "mapper")
+        mapper = clean.stack.running("mapper-1")
         mapper.kill()
         clean.stack.start_again(mapper)
     for opportunity in opportunities:

@@ -67,7 +67,7 @@ def written_at_partner_center(deals: Deals, referral: str, since: int = 0) -> li
 
 
 def position(deals: Deals) -> int:
-    return int(deals.partner_center.admin("GET", "/_sim/journal")["next"])
+    return deals.partner_center.position()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -155,8 +155,7 @@ def test_pusher_killed_between_two_rows_is_gone_on_from(deals: Deals) -> None:
     deals.dynamics_365.fault("delay", "PATCH", ROWS, delay_ms=1500, times=3)
     referral = deals.partner_center.add_referral(kind="private", **with_solutions(*solutions))["id"]
     wait_until(lambda: deals.opportunity(referral), DEADLINE, "the opportunity is there")
-    [pusher] = [each for each in deals.stack.programs if each.command[0].endswith("tandem-pusher")]
-    pusher.kill()
+    deals.stack.running("pusher-1").kill()
     deals.stack.start_program("pusher", "pusher-after").wait_for("program.ready")
 
     deals.wait_linked(referral)

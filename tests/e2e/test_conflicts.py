@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from support.deals import DEADLINE, Deals, wait_for_the_next_second
+from support.default_rules import RULES, with_policies
 from support.ingest import metrics
-from support.stack import RULES, Stack
+from support.simulators import unheard
+from support.stack import Stack
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.asan
@@ -23,14 +22,7 @@ POLICIES = {"deal_value": "partner-center", "notes": "crm", "closing_date": "lat
 
 @pytest.fixture(scope="module", autouse=True)
 def mapper(stack: Stack) -> None:
-    rules = RULES.read_text()
-    for field, policy in POLICIES.items():
-        # Within the field's own lines, which end at the first empty one.
-        rules, count = re.subn(rf"(- name: {field}\n(?:.+\n)*? +conflict: ).*", rf"\g<1>{policy}", rules)
-        assert count == 1, f"field {field} has no policy to be changed"
-    path = stack.folder / "rules.yaml"
-    path.write_text(rules)
-    stack.start_program("mapper", "mapper-1", mapper={"rules": str(path)}).wait_for("program.ready")
+    stack.start_mapper(with_policies(RULES.read_text(), POLICIES))
 
 
 class Conflict:
@@ -43,19 +35,7 @@ class Conflict:
         assert row is not None
         self.opportunity = str(row["opportunityid"])
         self.crm_position = deals.position()
-        self.partner_center_position = int(deals.partner_center.admin("GET", "/_sim/journal")["next"])
-
-    @contextmanager
-    def unheard(self) -> Iterator[None]:
-        """Both systems' webhooks wait until the end of the block."""
-        simulators = (self.deals.partner_center, self.deals.dynamics_365)
-        for simulator in simulators:
-            simulator.delivery_policy(paused=True)
-        try:
-            yield
-        finally:
-            for simulator in simulators:
-                simulator.delivery_policy(paused=False)
+        self.partner_center_position = deals.partner_center.position()
 
     def in_partner_center(self, **details: Any) -> None:
         self.deals.partner_center.edit_referral(self.referral, details=details)
@@ -108,8 +88,7 @@ def test_late_knowledge_of_a_sellers_edit_is_a_412_and_merged_at_once(deals: Dea
     referral = deals.new("private")
     row = deals.opportunity(referral)
     assert row is not None
-    deals.dynamics_365.delivery_policy(paused=True)
-    try:
+    with unheard(deals.dynamics_365):
         position = deals.position()
         deals.dynamics_365.edit_row("opportunities", row["opportunityid"], description="The seller's words")
         deals.partner_center.edit_referral(referral, details={"dealValue": 777})
@@ -124,12 +103,10 @@ def test_late_knowledge_of_a_sellers_edit_is_a_412_and_merged_at_once(deals: Dea
         assert 412 in answers
         results = [each["result"] for each in deals.stack.timeline(referral) if each["phase"] == "outcome"]
         assert "conflict" in results
-    finally:
-        deals.dynamics_365.delivery_policy(paused=False)
 
 
 def test_policy_partner_center_wins_over_a_later_edit_of_the_crm(conflict: Conflict) -> None:
-    with conflict.unheard():
+    with conflict.deals.unheard():
         conflict.in_partner_center(dealValue=1111)
         wait_for_the_next_second()
         conflict.in_the_crm(estimatedvalue=2222)
@@ -141,7 +118,7 @@ def test_policy_partner_center_wins_over_a_later_edit_of_the_crm(conflict: Confl
 
 
 def test_policy_crm_wins_over_a_later_edit_of_partner_center(conflict: Conflict) -> None:
-    with conflict.unheard():
+    with conflict.deals.unheard():
         conflict.in_the_crm(description="The seller's words")
         wait_for_the_next_second()
         conflict.in_partner_center(notes="The portal's words")
@@ -158,7 +135,7 @@ def test_policy_latest_takes_the_later_edit(conflict: Conflict, later: str) -> N
         lambda: conflict.in_partner_center(closingDateTime="2033-03-03T00:00:00Z"),
         lambda: conflict.in_the_crm(estimatedclosedate="2032-02-02"),
     ]
-    with conflict.unheard():
+    with conflict.deals.unheard():
         for edit in edits if later == "crm" else reversed(edits):
             edit()
             wait_for_the_next_second()
@@ -177,7 +154,7 @@ def test_policy_manual_keeps_both_values_and_lets_other_fields_flow(conflict: Co
         bound = conflict.row()["_transactioncurrencyid_value"]
         return next(code for code, identifier in currencies.items() if identifier == bound)
 
-    with conflict.unheard():
+    with conflict.deals.unheard():
         conflict.in_the_crm(**{"transactioncurrencyid@odata.bind": f"/transactioncurrencies({currencies['USD']})"})
         conflict.in_partner_center(currency="GBP", dealValue=3333)
     wait_until(lambda: float(conflict.row()["estimatedvalue"]) == 3333, DEADLINE, "the deal value flows to the CRM")
@@ -205,12 +182,12 @@ def test_policy_manual_keeps_both_values_and_lets_other_fields_flow(conflict: Co
 @pytest.mark.parametrize("take", ["partner-center", "crm"])
 def test_manual_conflict_is_settled_by_the_command(conflict: Conflict, take: str) -> None:
     currencies = {each["isocurrencycode"]: each["transactioncurrencyid"] for each in currency_rows(conflict.deals)}
-    with conflict.unheard():
+    with conflict.deals.unheard():
         conflict.in_the_crm(**{"transactioncurrencyid@odata.bind": f"/transactioncurrencies({currencies['USD']})"})
         conflict.in_partner_center(currency="GBP")
     wait_until(lambda: conflict.waiting() == [("currency", "GBP", "USD")], DEADLINE, "the view lists the conflict")
     conflict.deals.wait_quiet(conflict.referral)
-    mapper = next(each for each in conflict.deals.stack.programs if each.config.name.startswith("mapper"))
+    mapper = conflict.deals.stack.running("mapper-1")
     said = conflict.deals.stack.command(
         "mapper", "settle", "--deal", conflict.referral, "--field", "currency", "--take", take, config=mapper.config
     )
@@ -239,14 +216,10 @@ def test_settling_what_does_not_wait_is_refused(conflict: Conflict, deal: str | 
 def test_near_miss_is_told_in_the_view_and_counted(conflict: Conflict) -> None:
     """A seller types over what we have just written, before we have read it back."""
     before = near_misses_counted(conflict)
-    crm = conflict.deals.dynamics_365
-    crm.delivery_policy(paused=True)
-    try:
+    with unheard(conflict.deals.dynamics_365):
         conflict.in_partner_center(dealValue=1000)
         wait_until(lambda: float(conflict.row()["estimatedvalue"]) == 1000, DEADLINE, "the value has arrived")
         conflict.in_the_crm(estimatedvalue=1001)
-    finally:
-        crm.delivery_policy(paused=False)
     query = "SELECT field, written, found FROM near_misses WHERE deal_key = %s"
     wait_until(
         lambda: conflict.deals.stack.audit(query, conflict.referral) == [("deal_value", 1000, 1001)],
@@ -258,8 +231,7 @@ def test_near_miss_is_told_in_the_view_and_counted(conflict: Conflict) -> None:
 
 def near_misses_counted(conflict: Conflict) -> float:
     stack = conflict.deals.stack
-    program = next(each for each in stack.programs if each.config.name.startswith("mapper"))
-    found = metrics(int(stack.admin_address(program).rsplit(":", 1)[1]))
+    found = metrics(int(stack.admin_address(stack.running("mapper-1")).rsplit(":", 1)[1]))
     return sum(value for name, value in found.items() if name.startswith("tandem_mapper_near_misses_total"))
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.deals import DEADLINE, Deals
+from support.deals import DEADLINE, IDENTIFIER, Deals
 from support.waiting import wait_until
 
-IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
 LINK = "msft_microsoftpartnercenterreferrallink"
 AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
+VISIBLE = "msft_microsoftpartnercenterreferralvisible"
 HELP = "Proof of Concept or Demo"
 SETTINGS = {"partner_center": {"settling_time": "500ms"}}
 
@@ -38,21 +38,12 @@ class Seller:
     def audit(self, opportunity: str) -> str:
         return str(self.row(opportunity)[AUDIT] or "")
 
-    def referrals_of(self, opportunity: str) -> list[dict[str, Any]]:
-        """Ours that name the opportunity; Microsoft's side is not among them."""
-        every = self.deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
-        return [each for each in every if each.get("externalReferenceId") == opportunity and each["organizationId"] != "msft"]
-
     def wait_linked(self, opportunity: str) -> dict[str, Any]:
-        wait_until(lambda: self.row(opportunity)[IDENTIFIER], DEADLINE, "the opportunity has its identifier")
-        [referral] = self.referrals_of(opportunity)
-        assert self.row(opportunity)[IDENTIFIER] == referral["id"]
+        identifier = self.deals.wait_identifier(opportunity)
+        [referral] = self.deals.referrals_of(opportunity)
+        assert identifier == referral["id"]
         self.deals.wait_quiet(referral["id"])
         return referral
-
-    def microsofts(self, engagement: str) -> list[dict[str, Any]]:
-        every = self.deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
-        return [each for each in every if each["engagementId"] == engagement and each["organizationId"] == "msft"]
 
 
 @pytest.fixture
@@ -65,7 +56,7 @@ def posts(deals: Deals, since: int) -> list[dict[str, Any]]:
 
 
 def position(deals: Deals) -> int:
-    return int(deals.partner_center.admin("GET", "/_sim/journal")["next"])
+    return deals.partner_center.position()
 
 
 @pytest.mark.parametrize(
@@ -96,7 +87,7 @@ def test_opportunity_becomes_a_referral(
     assert [each["email"] for each in referral["team"]] == ["jonas.weidlich@nordlicht.example"]
     assert referral["customerProfile"]["name"] == "Wingtip Trams GmbH"
     assert referral["customerProfile"]["address"]["country"] == "DE"
-    assert len(seller.microsofts(referral["engagementId"])) == invited
+    assert len(seller.deals.microsofts(referral["engagementId"])) == invited
     # One deal, under its referral's key, whatever key it began with; and nobody has typed over anything.
     audit = seller.deals.stack.audit
     assert audit("SELECT deal_key, status FROM deal_status WHERE crm_id = %s", opportunity) == [(referral["id"], "applied")]
@@ -173,22 +164,51 @@ def test_lost_answers_make_no_second_referral(seller: Seller) -> None:
     center.fault("apply-then-drop", "POST", "/referrals")
     opportunity = seller.new(name="Lost answer", help=HELP)
     referral = seller.wait_linked(opportunity)
-    assert len(seller.referrals_of(opportunity)) == 1
-    assert len(seller.microsofts(referral["engagementId"])) == 1
+    assert len(seller.deals.referrals_of(opportunity)) == 1
+    assert len(seller.deals.microsofts(referral["engagementId"])) == 1
 
 
 def test_help_upgrades_a_private_deal(seller: Seller) -> None:
     opportunity = seller.new(name="Upgrade", visible=False)
     referral = seller.wait_linked(opportunity)
-    assert seller.microsofts(referral["engagementId"]) == []
+    assert seller.deals.microsofts(referral["engagementId"]) == []
     seller.edit(opportunity, help=HELP)
-    wait_until(lambda: len(seller.microsofts(referral["engagementId"])) == 1, DEADLINE, "Microsoft is invited")
+    wait_until(lambda: len(seller.deals.microsofts(referral["engagementId"])) == 1, DEADLINE, "Microsoft is invited")
     seller.deals.wait_quiet(referral["id"])
     consent = seller.deals.referral(referral["id"])["consent"]
     assert consent["consentToShareReferralWithMicrosoftSellers"] is True
     seller.edit(opportunity, help=None)  # never a downgrade
     seller.deals.wait_quiet(referral["id"])
     assert seller.deals.referral(referral["id"])["consent"]["consentToShareReferralWithMicrosoftSellers"] is True
+
+
+@pytest.mark.parametrize("words", [{"visible": True}, {"help": HELP, "visible": True}], ids=["partner-led", "co-sell"])
+def test_a_deal_is_never_taken_back(seller: Seller, words: dict[str, Any]) -> None:
+    """Visible no more, help no more: that stays in the CRM. Nothing changes at Partner Center, and the rest goes on."""
+    opportunity = seller.new(name="Kept", **words)
+    before = seller.wait_linked(opportunity)
+    theirs = seller.deals.microsofts(before["engagementId"])
+    told, since, decided = seller.audit(opportunity), position(seller.deals), len(seller.deals.decisions(before["id"]))
+    seller.edit(opportunity, visible=False)
+    seller.edit(opportunity, help=None)
+    wait_until(lambda: len(seller.deals.decisions(before["id"])) > decided, DEADLINE, "the edits are decided on")
+    seller.deals.wait_quiet(before["id"])
+    assert seller.deals.partner_center.journal(since, "PATCH") == posts(seller.deals, since) == []
+    assert seller.deals.referral(before["id"]) == before
+    assert seller.deals.microsofts(before["engagementId"]) == theirs
+    assert {each["action"] for each in seller.deals.decisions(before["id"])[decided:]} == {"none"}
+    assert seller.audit(opportunity) == told and seller.row(opportunity)[VISIBLE] is False
+    seller.edit(opportunity, estimatedvalue=4711)
+    wait_until(
+        lambda: seller.deals.referral(before["id"])["details"]["dealValue"] == 4711, DEADLINE, "the value is there"
+    )
+    seller.deals.wait_quiet(before["id"])
+    seller.deals.partner_center.edit_referral(before["id"], details={"notes": "And back"})
+    wait_until(lambda: seller.row(opportunity)["description"] == "And back", DEADLINE, "the notes are here")
+    seller.deals.wait_quiet(before["id"])
+    after = seller.deals.referral(before["id"])
+    assert (after["type"], after["consent"]) == (before["type"], before["consent"])
+    assert seller.row(opportunity)[VISIBLE] is False
 
 
 def test_closing_in_the_crm_closes_the_referral(seller: Seller) -> None:

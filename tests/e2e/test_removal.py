@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 from support.deals import DEADLINE, Deals
-from support.stack import RULES, Stack
+from support.default_rules import RULES, with_removal
+from support.stack import Stack
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.asan
@@ -22,13 +22,7 @@ PROCESSES = {"mapper": 0}
 
 @pytest.fixture(scope="module", autouse=True)
 def mapper(stack: Stack) -> None:
-    rules = RULES.read_text()
-    for policy, value in {"sync_off": "hold", "crm_deleted": "recreate"}.items():
-        rules, count = re.subn(rf"^(  {policy}: ).*", rf"\g<1>{value}", rules, flags=re.MULTILINE)
-        assert count == 1
-    path = stack.folder / "rules.yaml"
-    path.write_text(rules)
-    stack.start_program("mapper", "mapper-1", mapper={"rules": str(path)}).wait_for("program.ready")
+    stack.start_mapper(with_removal(RULES.read_text(), {"sync_off": "hold", "crm_deleted": "recreate"}))
 
 
 def standing(deals: Deals, referral: str) -> list[tuple[Any, ...]]:
@@ -41,7 +35,7 @@ def test_sync_off_by_policy_hold_lets_nothing_leave_the_crm(deals: Deals) -> Non
     assert row is not None
     deals.dynamics_365.edit_row("opportunities", row["opportunityid"], **{SYNC: False})
     wait_until(lambda: standing(deals, referral) == [("rests", "sync_off")], DEADLINE, "the deal rests, in the audit")
-    center = int(deals.partner_center.admin("GET", "/_sim/journal")["next"])
+    center = deals.partner_center.position()
     deals.dynamics_365.edit_row("opportunities", row["opportunityid"], description="Not for Microsoft")
     deals.partner_center.edit_referral(referral, details={"dealValue": 123})
 
@@ -96,3 +90,35 @@ def test_referral_that_is_not_visible_rests_until_it_is_again(deals: Deals, stat
         return bool(now and float(now["estimatedvalue"]) == 321 and notes == "Written meanwhile")
 
     wait_until(goes_on, DEADLINE, "both edits are on both sides")
+
+
+@pytest.mark.parametrize("status", ["404", "403"])
+def test_referral_that_vanishes_unheard_is_noticed_when_it_is_next_read(deals: Deals, status: str) -> None:
+    """Partner Center tells nobody: the next event finds it gone, and a later one finds it back."""
+    referral = deals.new("private")
+    row = deals.opportunity(referral)
+    assert row is not None
+    before, position = standing(deals, referral), deals.position()
+    deals.partner_center.edit_referral(referral, _sim={"visible": status, "events": False})
+    deals.wait_quiet(referral)
+    assert standing(deals, referral) == before
+    deals.partner_center.edit_referral(referral, details={"dealValue": 777})  # heard of, and not to be read
+    wait_until(lambda: standing(deals, referral) == [("rests", "referral_gone")], DEADLINE, "the deal rests, in the audit")
+    deals.wait_quiet(referral)
+    # The seller is told, once; the CRM's record stays as it is otherwise, and what a seller does with it goes nowhere.
+    [told] = deals.patches_since(position, referral)
+    assert list(told) == [AUDIT] and "not visible in Partner Center" in told[AUDIT]
+    center = deals.partner_center.position()
+    deals.dynamics_365.edit_row("opportunities", row["opportunityid"], description="Meanwhile")
+    deals.wait_quiet(referral)
+    assert deals.partner_center.journal(center, "PATCH") == []
+    assert standing(deals, referral) == [("rests", "referral_gone")]
+    deals.partner_center.hide_referral(referral, "visible")
+    deals.partner_center.edit_referral(referral, referralProgram="Back again")
+    wait_until(
+        lambda: float((deals.opportunity(referral) or row)["estimatedvalue"]) == 777
+        and deals.referral(referral)["details"]["notes"] == "Meanwhile",
+        DEADLINE,
+        "the deal goes on with what both sides have changed",
+    )
+    assert deals.stack.topics.read("dead-letters") == []

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from support.deals import DEADLINE, Deals
-from support.process import Program
 from support.stack import Stack
 from support.waiting import wait_until
 
@@ -26,10 +25,6 @@ AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
 COLUMN = "msft_microsoftpartnercenterreferralidentifier"
 # The group of each program, and the topic whose partitions stand for its work.
 GROUPS = {"ingest": ("fetch", "notifications"), "mapper": ("mapper", "records"), "pusher": ("pusher", "decisions")}
-
-
-def running(stack: Stack, instance: str) -> Program:
-    return next(each for each in stack.programs if each.config.name.endswith(f"-{instance}.yaml") and each.returncode is None)
 
 
 def held(stack: Stack, program: str) -> dict[str, set[int]]:
@@ -103,13 +98,13 @@ def test_work_spreads_and_that_of_killed_processes_goes_on_in_time(deals: Deals)
 
     # Of ingest the one that takes the webhooks.
     lost = {program: held(stack, program)[f"{program}-1"] for program in PROCESSES}
-    receiver = running(stack, "ingest-1")
+    receiver = stack.running("ingest-1")
     for program in PROCESSES:
-        running(stack, f"{program}-1").kill()
+        stack.running(f"{program}-1").kill()
     killed_at = time.time()
     # Told only to the one that is dead: they come when the sender repeats them, or the next poller finds them.
     late = [deals.partner_center.add_referral(kind="private")["id"] for _ in range(LATE_DEALS)]
-    stack.point_webhooks_at(running(stack, "ingest-2"))
+    stack.point_webhooks_at(stack.running("ingest-2"))
     for referral in referrals:
         deals.partner_center.edit_referral(referral, details={"dealValue": 4100})
 

@@ -1,138 +1,237 @@
-"""Deals of every kind from either side: made, then changed three times on alternating sides, every field held on both."""
+"""Deals of every kind from either side: made, changed three times on alternating sides, closed; every field held on both."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import yaml
-from support.deals import DEADLINE, Deals
+from support.deals import DEADLINE, IDENTIFIER, Deals
 from support.mapped_fields import compared, differences, linked
 from support.stack import RULES
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.asan
 
-IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
 SETTINGS = {"partner_center": {"settling_time": "500ms"}}
 HELP = "Quotes or Licensing"
 OWNERS = [
     {"firstname": "Mira", "lastname": "Steg", "internalemailaddress": "mira.steg@fabrikam.example"},
     {"firstname": "Olav", "lastname": "Dahl", "internalemailaddress": "olav.dahl@fabrikam.example"},
 ]
+ADDRESS = {"addressLine2": "Back entrance", "state": "Saxony"}
+ACCOUNT = {"name": "Alpine Ferries AG", "address1_postalcode": "80331", "address1_country": "DE"} | {
+    "address1_line1": "Musterkai 1",
+    "address1_line2": "Hof 2",
+    "address1_city": "München",
+    "address1_stateorprovince": "Bayern",
+}
+SIDES = ("partner-center", "crm")
 
 
-def wait_agreed(deals: Deals, referral: str, born: str, is_new: bool = False) -> None:
-    try:
-        wait_until(lambda: not differences(deals, referral, born, is_new), DEADLINE, "both sides agree on every field")
-    except AssertionError as error:
-        raise AssertionError(f"{error}: {differences(deals, referral, born, is_new)}") from None
-    deals.wait_quiet(referral)
-    assert differences(deals, referral, born, is_new) == []
+@dataclass(frozen=True)
+class Scenario:
+    """A deal as it is made, and how it ends. `takes_up` says how the party that was asked takes part."""
+
+    born: str
+    words: dict[str, Any]
+    ends: str  # "won" or "lost"
+    ends_in: str
+    takes_up: str = "nobody"
+    upgrade: dict[str, Any] = field(default_factory=dict)  # what the seller adds in the CRM's last edit
+
+    @property
+    def editors(self) -> list[str]:
+        """Who edits, in order: never who made it first."""
+        other = next(side for side in SIDES if side != self.born)
+        return [other, self.born, other]
 
 
-def edit_at_partner_center(deals: Deals, referral: str, number: int) -> None:
-    """Everything a partner changes there that the CRM takes."""
-    deals.partner_center.edit_referral(
-        referral,
-        referralProgram=f"Programme {number}",
-        details={
-            "dealValue": 50_000 + number + 0.25,
-            "currency": ["GBP", "USD", "EUR"][number % 3],
-            "closingDateTime": f"2031-0{number + 1}-15T00:00:00Z",
-            "notes": f"Größer als gedacht, edit {number}",
-        },
-    )
+SCENARIOS = {
+    "from Partner Center, Microsoft's": Scenario(
+        "partner-center", {"kind": "microsoft-cosell"}, ends="won", ends_in="crm", takes_up="seller"
+    ),
+    "from Partner Center, co-sell": Scenario(
+        "partner-center", {"kind": "partner-cosell"}, ends="lost", ends_in="crm", takes_up="microsoft"
+    ),
+    "from Partner Center, partner-led": Scenario(
+        "partner-center", {"kind": "partner-led"}, ends="lost", ends_in="partner-center"
+    ),
+    "from Partner Center, private, then co-sell": Scenario(
+        "partner-center", {"kind": "private"}, ends="won", ends_in="partner-center", upgrade={"help": HELP}
+    ),
+    "from the CRM, private": Scenario("crm", {"visible": False}, ends="won", ends_in="crm"),
+    "from the CRM, partner-led, then co-sell": Scenario(
+        "crm",
+        {"visible": True, "intent": "HaveNotDecided"},
+        ends="lost",
+        ends_in="partner-center",
+        upgrade={"help": "General or Other"},
+    ),
+    "from the CRM, co-sell": Scenario(
+        "crm", {"help": HELP, "intent": "HaveNotDecided"}, ends="lost", ends_in="crm", takes_up="microsoft"
+    ),
+    "from the CRM, co-sell, won there": Scenario(
+        "crm", {"help": HELP}, ends="won", ends_in="partner-center", takes_up="microsoft"
+    ),
+}
 
 
-def edit_in_the_crm(deals: Deals, referral: str, number: int) -> None:
-    """Everything a seller changes there that Partner Center takes."""
-    row = deals.opportunity(referral)
-    assert row is not None
-    person = {"firstname": "Kari", "lastname": f"Nord{number}", "emailaddress1": f"kari.nord{number}@example.com"}
-    deals.dynamics_365.admin(
-        "PATCH",
-        f"/_sim/opportunities/{row['opportunityid']}",
-        {
-            "estimatedvalue": 70_000 + number + 0.75,
-            "currency": ["EUR", "GBP", "USD"][number % 3],
-            "estimatedclosedate": f"2032-0{number + 1}-28",
-            "description": f"From the CRM, edit {number}",
-            "visible": True,
-            "contact": {**person, "telephone1": f"+47 22 00 00 0{number}"},
-            "owner": OWNERS[number % 2],
-            "solutions": [
+class Played:
+    """One scenario and the deal it is played with."""
+
+    def __init__(self, deals: Deals, scenario: Scenario) -> None:
+        self.deals = deals
+        self.scenario = scenario
+        self.is_sellers = False
+        if scenario.born == "crm":
+            words = {"sync": True, "name": "Ferries", "account": ACCOUNT, **scenario.words}
+            self.referral = deals.wait_identifier(deals.dynamics_365.add_deal(**words)["id"])
+        else:
+            self.referral = deals.new(**scenario.words, customerProfile={"address": ADDRESS})
+        row = deals.opportunity(self.referral)
+        assert row is not None
+        self.opportunity = str(row["opportunityid"])
+
+    def differences(self, is_new: bool) -> list[Any]:
+        return differences(self.deals, self.referral, self.scenario.born, is_new, self.is_sellers)
+
+    def wait_agreed(self, is_new: bool = False) -> None:
+        try:
+            wait_until(lambda: not self.differences(is_new), DEADLINE, "both sides agree on every field")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.differences(is_new)}") from None
+        self.deals.wait_quiet(self.referral)
+        assert self.differences(is_new) == []
+
+    def take_up(self) -> None:
+        if self.scenario.takes_up == "seller":  # by setting it in progress
+            self.deals.dynamics_365.edit_row("opportunities", self.opportunity, statecode=0, statuscode=1)
+            wait_until(lambda: self.status()[0] == "Active", DEADLINE, "the deal is accepted")
+        if self.scenario.takes_up == "microsoft":
+            self.deals.partner_center.microsoft_answers(self.referral, "accept", msxId="7-SCENARIO")
+
+    def status(self) -> tuple[str, str]:
+        referral = self.deals.referral(self.referral)
+        return referral["status"], referral["substatus"]
+
+    def edit(self, side: str, number: int) -> None:
+        if side == "crm":
+            self.edit_in_the_crm(number)
+        else:
+            self.edit_at_partner_center(number)
+
+    def edit_at_partner_center(self, number: int) -> None:
+        """Everything a partner changes there that the CRM takes."""
+        self.deals.partner_center.edit_referral(
+            self.referral,
+            name=f"Renamed {number}",
+            referralProgram=f"Programme {number}",
+            consent={"consentToShareReferralWithMicrosoftSellers": True},
+            details={
+                "dealValue": 50_000 + number + 0.25,
+                "currency": ["GBP", "USD", "EUR"][number % 3],
+                "closingDateTime": f"2031-0{number + 1}-15T00:00:00Z",
+                "notes": f"Größer als gedacht, edit {number}",
+            },
+        )
+
+    def edit_in_the_crm(self, number: int) -> None:
+        """Everything a seller changes there that Partner Center takes."""
+        person = {"firstname": "Kari", "lastname": f"Nord{number}", "emailaddress1": f"kari.nord{number}@example.com"}
+        is_last = number >= len(self.scenario.editors) - 1
+        self.deals.dynamics_365.edit_deal(
+            self.opportunity,
+            estimatedvalue=70_000 + number + 0.75,
+            currency=["EUR", "GBP", "USD"][number % 3],
+            estimatedclosedate=f"2032-0{number + 1}-28",
+            description=f"From the CRM, edit {number}",
+            visible=True,
+            contact={**person, "telephone1": f"+47 22 00 00 0{number}"},
+            owner=OWNERS[number % 2],
+            solutions=[
                 {"id": f"SOL-2000{number}-XYZ", "name": f"Hub {number}", "price": 10 + number, "quantity": number + 1},
                 {"id": "SOL-10001-AAA", "name": "Fabrikam Supply Hub", "price": 11.5, "quantity": 2},
             ],
-        },
-    )
+            **(self.scenario.upgrade if is_last else {}),
+        )
+        self.is_sellers = True
+
+    def end(self) -> None:
+        if self.scenario.ends_in == "crm":
+            self.deals.dynamics_365.close_deal(self.opportunity, self.scenario.ends)
+        else:
+            self.deals.partner_center.edit_referral(
+                self.referral, status="Closed", substatus=self.scenario.ends.capitalize()
+            )
+        states = {"won": 1, "lost": 2}
+
+        def is_closed() -> bool:
+            row = self.deals.opportunity(self.referral)
+            assert row is not None
+            is_there = self.status() == ("Closed", self.scenario.ends.capitalize())
+            return is_there and row["statecode"] == states[self.scenario.ends]
+
+        wait_until(is_closed, DEADLINE, f"the deal is {self.scenario.ends} on both sides")
+
+    def check_the_end(self) -> None:
+        stack = self.deals.stack
+        assert stack.topics.read("dead-letters") == []
+        assert stack.audit("SELECT * FROM verify_audit()") == []
+        rows = [each for each in stack.opportunities() if each[IDENTIFIER] == self.referral]
+        assert len(rows) == 1
+        assert [each["id"] for each in self.deals.referrals_of(self.opportunity)] == [self.referral]
 
 
-def check_the_end(deals: Deals, referral: str) -> None:
-    assert deals.stack.topics.read("dead-letters") == []
-    assert deals.stack.audit("SELECT * FROM verify_audit()") == []
-    rows = [each for each in deals.stack.opportunities() if each[IDENTIFIER] == referral]
-    assert len(rows) == 1
+def play(deals: Deals, name: str) -> Played:
+    played = Played(deals, SCENARIOS[name])
+    played.wait_agreed(is_new=True)
+    played.take_up()
+    for number, side in enumerate(played.scenario.editors, start=1):
+        played.edit(side, number)
+        played.wait_agreed()
+    played.end()
+    played.wait_agreed()
+    played.check_the_end()
+    return played
 
 
-@pytest.mark.parametrize("kind", ["microsoft-cosell", "partner-cosell", "partner-led", "private"])
-def test_deal_from_partner_center(deals: Deals, kind: str) -> None:
-    referral = deals.new(kind)
-    wait_agreed(deals, referral, "partner-center", is_new=True)
-    if kind == "microsoft-cosell":
-        # The seller takes it up by setting it in progress.
-        row = deals.opportunity(referral)
-        assert row is not None
-        deals.dynamics_365.edit_row("opportunities", row["opportunityid"], statecode=0, statuscode=1)
-        wait_until(lambda: deals.referral(referral)["status"] == "Active", DEADLINE, "the deal is accepted")
-    if kind == "partner-cosell":
-        microsofts = linked(deals, referral).microsofts
-        assert microsofts is not None
-        answer = {"answer": "accept", "msxId": "7-SCENARIO"}
-        deals.partner_center.admin("POST", f"/_sim/referrals/{referral}/microsoft", answer)
-    edit_in_the_crm(deals, referral, 1)
-    wait_agreed(deals, referral, "partner-center")
-    edit_at_partner_center(deals, referral, 2)
-    wait_agreed(deals, referral, "partner-center")
-    edit_in_the_crm(deals, referral, 3)
-    wait_agreed(deals, referral, "partner-center")
-    check_the_end(deals, referral)
+@pytest.fixture(scope="module")
+def all_played() -> dict[str, Played]:
+    """Those that were played so far."""
+    return {}
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        {"visible": False},
-        {"visible": True, "intent": "HaveNotDecided"},
-        {"help": HELP, "intent": "HaveNotDecided"},
-    ],
-    ids=["private", "partner-led", "co-sell"],
-)
-def test_deal_from_the_crm(deals: Deals, words: dict[str, Any]) -> None:
-    made = deals.dynamics_365.admin("POST", "/_sim/opportunities", {"sync": True, "name": "Ferries", **words})
-    referral = wait_until(
-        lambda: deals.dynamics_365.row("opportunities", made["id"])[IDENTIFIER], DEADLINE, "it has its identifier"
-    )
-    wait_agreed(deals, referral, "crm", is_new=True)
-    if "help" in words:
-        answer = {"answer": "accept", "msxId": "7-SCENARIO"}
-        deals.partner_center.admin("POST", f"/_sim/referrals/{referral}/microsoft", answer)
-    edit_at_partner_center(deals, referral, 1)
-    wait_agreed(deals, referral, "crm")
-    edit_in_the_crm(deals, referral, 2)
-    wait_agreed(deals, referral, "crm")
-    edit_at_partner_center(deals, referral, 3)
-    wait_agreed(deals, referral, "crm")
-    check_the_end(deals, referral)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_scenario(deals: Deals, all_played: dict[str, Played], name: str) -> None:
+    all_played[name] = play(deals, name)
 
 
-def test_every_field_of_the_default_rules_is_compared(deals: Deals) -> None:
-    made = deals.dynamics_365.admin("POST", "/_sim/opportunities", {"sync": True, "name": "All of them", "help": HELP})
-    there = wait_until(
-        lambda: deals.dynamics_365.row("opportunities", made["id"])[IDENTIFIER], DEADLINE, "it has its identifier"
-    )
-    here = deals.new("partner-cosell")
-    found = compared(linked(deals, there), "crm", True) + compared(linked(deals, here), "partner-center", True)
-    rules = yaml.safe_load(RULES.read_text())
-    assert {each["name"] for each in rules["fields"]} - {name for name, *_ in found} == set()
+def test_every_field_of_the_default_rules_is_written_and_compared(deals: Deals, all_played: dict[str, Played]) -> None:
+    """In each direction it has."""
+    for name in SCENARIOS:
+        if name not in all_played:
+            all_played[name] = play(deals, name)
+    fields = yaml.safe_load(RULES.read_text())["fields"]
+    seen = {
+        field
+        for played in all_played.values()
+        for field, *_ in compared(linked(deals, played.referral), played.scenario.born, True, True)
+    }
+    assert {each["name"] for each in fields} - seen == set()
+    written = {
+        (change["name"], decision["target"])
+        for played in all_played.values()
+        for key in (played.referral, f"crm:{played.opportunity}")
+        for decision in deals.decisions(key)
+        if decision["action"] != "none"
+        for change in decision["fields"]
+    }
+    assert {(each["name"], side) for each in fields for side in sides_written(each)} - written == set()
+
+
+def sides_written(rule: dict[str, Any]) -> set[str]:
+    if "direction" in rule:
+        return {rule["direction"].removeprefix("to-")}
+    return {side for side in SIDES if side.replace("-", "_") in rule}

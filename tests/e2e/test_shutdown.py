@@ -7,7 +7,6 @@ import signal
 import pytest
 from support.deals import DEADLINE, Deals
 from support.kafka import Broker
-from support.process import Program
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.asan
@@ -19,7 +18,6 @@ CAUGHT_UP_SECONDS = 90
 
 @pytest.mark.parametrize("name", ["ingest", "mapper", "pusher"])
 def test_program_ended_in_the_middle_of_work_loses_nothing(deals: Deals, name: str) -> None:
-    stack = deals.stack
     referrals = [deals.new("private") for _ in range(3)]
     deals.dynamics_365.fault("delay", method="PATCH", path=".*", times=3, delay_ms=700)
     decided = {referral: len(deals.decisions(referral)) for referral in referrals}
@@ -50,7 +48,7 @@ def test_program_ended_while_its_writes_wait_for_the_crm_loses_nothing(deals: De
 @pytest.mark.parametrize("name", ["ingest", "mapper", "pusher"])
 def test_program_ended_without_its_broker_ends_in_time(deals: Deals, broker: Broker, name: str) -> None:
     referral = deals.new("private")
-    program = running(deals, name)
+    program = deals.stack.running(f"{name}-1")
     broker.kill()
     try:
         # Also with a webhook that waits for the broker.
@@ -66,13 +64,8 @@ def test_program_ended_without_its_broker_ends_in_time(deals: Deals, broker: Bro
     check_arrived(deals, [referral], 57)
 
 
-def running(deals: Deals, name: str) -> Program:
-    found = [each for each in deals.stack.programs if each.returncode is None]
-    return next(each for each in found if each.config.name == f"{name}-{name}-1.yaml")
-
-
 def end_and_start_again(deals: Deals, name: str) -> None:
-    program = running(deals, name)
+    program = deals.stack.running(f"{name}-1")
     program.signal(signal.SIGTERM)
     assert program.wait(STOP_SECONDS) == 0
     deals.stack.start_again(program).wait_for("program.ready")

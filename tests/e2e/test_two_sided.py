@@ -105,7 +105,7 @@ class Editor:
 
     def pairs(self, begun_in_the_crm: frozenset[str] = frozenset()) -> list[Deal]:
         rows = {row["opportunityid"]: row for row in self.deals.stack.opportunities()}
-        referrals = self.center.admin("GET", "/_sim/referrals")["referrals"]
+        referrals = self.center.referrals()
         return [
             Deal(each["id"], opportunity, "crm" if opportunity in begun_in_the_crm else "partner-center")
             for each in referrals
@@ -126,7 +126,7 @@ class Editor:
 
     def differences(self) -> list[str]:
         """Of all mapped fields of all deals."""
-        referrals = self.center.admin("GET", "/_sim/referrals")["referrals"]
+        referrals = self.center.referrals()
         return [
             f"{deal.referral} {each}"
             for deal in self.made
@@ -174,7 +174,7 @@ class Calls:
 
     def __init__(self, deals: Deals) -> None:
         self._next = {
-            simulator: int(simulator.admin("GET", "/_sim/journal")["next"])
+            simulator: simulator.position()
             for simulator in (deals.partner_center, deals.dynamics_365)
         }
         self._count = 0
@@ -261,7 +261,7 @@ def test_both_sides_end_the_same(deals: Deals, seed: int) -> None:
             settled += 1
     assert editor.differences() == []
     assert len(deals.stack.opportunities()) == DEALS
-    referrals = editor.center.admin("GET", "/_sim/referrals")["referrals"]
+    referrals = editor.center.referrals()
     assert len([each for each in referrals if each["organizationId"] != "msft"]) == DEALS
     assert len(editor.pairs()) == DEALS
     assert deals.stack.audit("SELECT * FROM verify_audit()") == []

@@ -101,7 +101,7 @@ def test_change_is_one_patch_of_the_changed_columns(deals: Deals, name: str) -> 
 def test_unchanged_event_is_no_call_to_the_crm_and_no_write_to_partner_center(deals: Deals) -> None:
     referral = deals.new("private")
     position, before = deals.position(), len(deals.decisions(referral))
-    center = int(deals.partner_center.admin("GET", "/_sim/journal")["next"])
+    center = deals.partner_center.position()
     event = {"EventName": "referral-updated", "ResourceName": "referral", "AuditUri": None}
     event["ResourceUri"] = f"https://api.partnercenter.microsoft.com/engagements/v1/referrals/{referral}"
     event["ResourceChangeUtcDate"] = datetime.now(timezone.utc).isoformat()
@@ -118,7 +118,7 @@ def test_sellers_edit_reaches_partner_center_once(deals: Deals) -> None:
     referral = deals.new("private")
     row = deals.opportunity(referral)
     assert row is not None
-    before = int(deals.partner_center.admin("GET", "/_sim/journal")["next"])
+    before = deals.partner_center.position()
     deals.dynamics_365.edit_row("opportunities", row["opportunityid"], estimatedvalue=4321.5)
     wait_until(
         lambda: float(deals.referral(referral)["details"]["dealValue"]) == 4321.5, DEADLINE, "the referral has the value"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from support.simulators import unheard
 from support.stack import Stack
 from support.waiting import wait_until
 
 DEADLINE = 30
+IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
 
 
 def wait_for_the_next_second() -> None:
@@ -40,6 +44,30 @@ class Deals:
 
     def opportunity(self, referral: str) -> dict[str, Any] | None:
         return self.stack.opportunity_of(referral)
+
+    def referrals_of(self, opportunity: str) -> list[dict[str, Any]]:
+        """Ours that name the opportunity; Microsoft's side is not among them."""
+        every = self.partner_center.referrals()
+        return [each for each in every if each.get("externalReferenceId") == opportunity and each["organizationId"] != "msft"]
+
+    def microsofts(self, engagement: str) -> list[dict[str, Any]]:
+        """Microsoft's sides of a deal, of which there is one at most."""
+        every = self.partner_center.referrals()
+        return [each for each in every if each["engagementId"] == engagement and each["organizationId"] == "msft"]
+
+    def wait_identifier(self, opportunity: str, deadline: float = DEADLINE) -> str:
+        """The referral's id, once the opportunity names it."""
+        return wait_until(
+            lambda: self.dynamics_365.row("opportunities", opportunity)[IDENTIFIER],
+            deadline,
+            "the opportunity has its identifier",
+        )
+
+    @contextmanager
+    def unheard(self) -> Iterator[None]:
+        """Both systems' webhooks wait until the end of the block."""
+        with unheard(self.partner_center, self.dynamics_365):
+            yield
 
     def new(self, kind: str = "private", **overrides: Any) -> str:
         """A new deal in Partner Center, waited for until both records name each other and nothing is under way."""
@@ -97,4 +125,5 @@ class Deals:
         return [json.loads(each["body"]) for each in entries]
 
     def position(self) -> int:
-        return int(self.dynamics_365.admin("GET", "/_sim/journal")["next"])
+        """Of the CRM's journal."""
+        return self.dynamics_365.position()

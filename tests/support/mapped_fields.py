@@ -74,7 +74,7 @@ class Linked:
 def linked(deals: Deals, referral: str) -> Linked:
     row = deals.opportunity(referral)
     assert row is not None, f"referral {referral} has no opportunity"
-    every = deals.partner_center.admin("GET", "/_sim/referrals")["referrals"]
+    every = deals.partner_center.referrals()
     return linked_of(deals, every, referral, row["opportunityid"])
 
 
@@ -138,6 +138,15 @@ def _born_at_partner_center(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
     yield "visibility", bool(shared), bool(deal.row[f"{PREFIX}referralvisible"])
     yield "revenue_is_entered", False, deal.row["isrevenuesystemcalculated"]
     yield "solutions", *_solutions(deal)
+    if deal.form["help"]:
+        yield from _invited(deal)
+
+
+def _invited(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
+    wanted = deal.form["help"]
+    invited = deal.microsofts["inviteContext"]["assistanceRequestCode"] if deal.microsofts else None
+    yield "help", invited, HELP[wanted] if wanted else None
+    yield "kind", deal.referral["type"], "Shared" if wanted else "Independent"
 
 
 def _solutions_of_new_opportunity(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
@@ -163,9 +172,7 @@ def _born_in_the_crm(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
     yield "consent", bool(consent["consentToShareReferralWithMicrosoftSellers"]), visible
     yield "consent_to_contact", consent["consentToContact"], True
     yield "consent_to_share", consent["consentToToShareInfoWithOthers"], True
-    invited = deal.microsofts["inviteContext"]["assistanceRequestCode"] if deal.microsofts else None
-    yield "help", invited, HELP[form["help"]] if wanted else None
-    yield "kind", referral["type"], "Shared" if wanted else "Independent"
+    yield from _invited(deal)
     further = referral["details"]["requirements"]["additionalRequirements"] or {}
     intents = [each["id"] for each in further.get("attributes") or [] if each["type"] == "CustomerMarketplaceIntent"]
     yield "purchase_intent", intents, [form["intent"]] if form["intent"] else []
@@ -177,9 +184,8 @@ def _target_of_new_referral(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
     yield "target", {(each["type"], each["id"]) for each in deal.referral["target"]}, solutions
 
 
-def _sent_by_the_crm(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
+def _people_of_the_crm(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
     referral, form = deal.referral, deal.form
-    yield "solutions", *_solutions(deal)
     names = {"firstName": "firstname", "lastName": "lastname", "email": "emailaddress1", "phoneNumber": "telephone1"}
     keys = {name: name for name in names}
     team = _people(referral["customerProfile"]["team"], keys)
@@ -189,25 +195,32 @@ def _sent_by_the_crm(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
     yield "own_team", _people(referral["team"], keys), _people([form["owner"]], names)
 
 
-def compared(deal: Linked, born: str, is_new: bool) -> list[tuple[str, Any, Any]]:
-    """Field, what Partner Center says, what the CRM says. `born`: the side the deal began on, "partner-center" or "crm"."""
+def compared(deal: Linked, born: str, is_new: bool, is_sellers: bool = False) -> list[tuple[str, Any, Any]]:
+    """Field, what Partner Center says, what the CRM says. `born`: the side the deal began on, "partner-center" or "crm".
+    `is_sellers`: in a deal from Partner Center a seller has since chosen contact and owner.
+    """
     found = list(_of_both(deal))
     if born == "crm":
         found += _born_in_the_crm(deal)
-        found += _sent_by_the_crm(deal)
+        found.append(("solutions", *_solutions(deal)))
+        found += _people_of_the_crm(deal)
         if is_new:
             found += _target_of_new_referral(deal)
     else:
         found += _born_at_partner_center(deal)
+        if is_sellers:
+            found += _people_of_the_crm(deal)
         if is_new:
             found += _contact_of_new_opportunity(deal)
             found += _solutions_of_new_opportunity(deal)
     return found
 
 
-def differences(deals: Deals, referral: str, born: str, is_new: bool = False) -> list[Difference]:
-    return differences_of(linked(deals, referral), born, is_new)
+def differences(
+    deals: Deals, referral: str, born: str, is_new: bool = False, is_sellers: bool = False
+) -> list[Difference]:
+    return differences_of(linked(deals, referral), born, is_new, is_sellers)
 
 
-def differences_of(deal: Linked, born: str, is_new: bool = False) -> list[Difference]:
-    return [Difference(*each) for each in compared(deal, born, is_new) if each[1] != each[2]]
+def differences_of(deal: Linked, born: str, is_new: bool = False, is_sellers: bool = False) -> list[Difference]:
+    return [Difference(*each) for each in compared(deal, born, is_new, is_sellers) if each[1] != each[2]]

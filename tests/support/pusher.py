@@ -50,9 +50,9 @@ class Pusher:
         self._cluster = cluster
         self.login = f"login_{secrets.token_hex(6)}"
         self.password = secrets.token_urlsafe(18)
-        self._conninfo = folder / "admin.conninfo"
-        self._conninfo.touch(mode=0o600)
-        self._conninfo.write_text(database.dsn + "\n")
+        self.conninfo = folder / "admin.conninfo"
+        self.conninfo.touch(mode=0o600)
+        self.conninfo.write_text(database.dsn + "\n")
 
     def prepare(self) -> Pusher:
         done = self.migrate()
@@ -86,7 +86,7 @@ class Pusher:
 
     def migrate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         config = self.config("migrate")
-        command = [PROGRAMS / "tandem-pusher", "migrate", *arguments, "--conninfo-file", self._conninfo]
+        command = [PROGRAMS / "tandem-pusher", "migrate", *arguments, "--conninfo-file", self.conninfo]
         return subprocess.run(
             [*command, "--config", config],
             cwd=ROOT,
@@ -106,33 +106,33 @@ class Pusher:
     def outcomes(self, count: int = 0, deadline: float = 30, until: Any = None) -> list[dict[str, Any]]:
         return [value_of(each) for each in self.topics.read("outcomes", count, until=until, deadline=deadline)]
 
-    def outcome_of(self, decision: dict[str, Any], deadline: float = 30) -> dict[str, Any]:
+    def outcome_of(self, made: dict[str, Any], deadline: float = 30) -> dict[str, Any]:
         """The only outcome of a decision."""
 
         def is_there(records: list[Record]) -> bool:
-            return any(value_of(each)["decision_id"] == decision["id"] for each in records)
+            return any(value_of(each)["decision_id"] == made["id"] for each in records)
 
         found = [each for each in self.outcomes(until=is_there, deadline=deadline)]
-        found = [each for each in found if each["decision_id"] == decision["id"]]
+        found = [each for each in found if each["decision_id"] == made["id"]]
         assert len(found) == 1, found
         return found[0]
 
     def dead_letters(self, count: int = 0) -> list[Record]:
         return self.topics.read("dead-letters", count)
 
-    def rows(self, decision: dict[str, Any], columns: str = "phase, attempt, result") -> list[tuple]:
+    def rows(self, made: dict[str, Any], columns: str = "phase, attempt, result") -> list[tuple]:
         """The audit rows of a decision in the order they were written."""
         return self.database.rows(
-            f"SELECT {columns} FROM {SCHEMA}.audit WHERE decision_id = %s ORDER BY chain_number", decision["id"]
+            f"SELECT {columns} FROM {SCHEMA}.audit WHERE decision_id = %s ORDER BY chain_number", made["id"]
         )
 
     def audit(self, query: str, *parameters: object) -> list[tuple]:
         """One query in the schema of the audit, as the superuser."""
         return self.database.rows(f"SET search_path = {SCHEMA}; {query}", *parameters)
 
-    def wait_for_rows(self, decision: dict[str, Any], condition: Callable[[list[tuple]], object]) -> list[tuple]:
+    def wait_for_rows(self, made: dict[str, Any], condition: Callable[[list[tuple]], object]) -> list[tuple]:
         return wait_until(
-            lambda: (lambda rows: rows if condition(rows) else None)(self.rows(decision)), 20, "the rows are there"
+            lambda: (lambda rows: rows if condition(rows) else None)(self.rows(made)), 20, "the rows are there"
         )
 
     def uncommitted(self, topic: str = "decisions") -> int:
@@ -175,17 +175,17 @@ class Pusher:
         assert self.audit("SELECT * FROM verify_audit()") == []
 
 
-def message_of(decision: dict[str, Any]) -> tuple[str, str, dict[str, str]]:
+def message_of(made: dict[str, Any]) -> tuple[str, str, dict[str, str]]:
     headers = {
         "ce_specversion": "1.0",
         "ce_id": secrets.token_hex(32),
         "ce_source": "/tandem/mapper",
         "ce_type": "tandem.decision.v1",
-        "ce_time": decision["decided_at"],
+        "ce_time": made["decided_at"],
         "traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
         "content-type": "application/json",
     }
-    return decision["deal_key"], json.dumps(decision), headers
+    return made["deal_key"], json.dumps(made), headers
 
 
 def decision(deal_key: str | None = None, number: int = 1, **more: Any) -> dict[str, Any]:

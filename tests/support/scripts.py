@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -39,3 +40,20 @@ def run_script(script: Path, *arguments: str | Path) -> None:
         raise
     if process.returncode != 0:
         raise RuntimeError(f"{script.name} {arguments[0]} failed:\n{output}")
+
+
+def changed_path(folder: Path, *missing: str, **programs: str) -> str:
+    """A PATH without some of the machine's programs, and with others that are the scripts given."""
+    folder.mkdir(exist_ok=True)
+    for place in reversed(os.environ["PATH"].split(os.pathsep)):
+        for program in Path(place).glob("*"):
+            link = folder / program.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(program)
+    for name in missing:
+        (folder / name).unlink(missing_ok=True)
+    for name, text in programs.items():
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    return str(folder)

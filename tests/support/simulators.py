@@ -8,6 +8,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -124,6 +126,10 @@ class Simulator:
         entries = self.admin("GET", f"/_sim/journal?since={since}")["entries"]
         return [each for each in entries if (method is None or each["method"] == method) and path in each["path"]]
 
+    def position(self) -> int:
+        """Where the journal goes on, for journal(since)."""
+        return int(self.admin("GET", "/_sim/journal")["next"])
+
     def clear_journal(self) -> None:
         self.admin("DELETE", "/_sim/journal")
 
@@ -151,12 +157,29 @@ class Simulator:
         self.admin("POST", "/_sim/deliveries/policy", policy)
 
 
+@contextmanager
+def unheard(*simulators: Simulator) -> Iterator[None]:
+    """Their webhooks wait until the end of the block."""
+    for simulator in simulators:
+        simulator.delivery_policy(paused=True)
+    try:
+        yield
+    finally:
+        for simulator in simulators:
+            simulator.delivery_policy(paused=False)
+
+
 class PartnerCenter(Simulator):
     """Partner Center: referrals, as Microsoft or a person in the portal would make and edit them."""
 
     def __init__(self, folder: Path, authority: Authority, *arguments: str) -> None:
         self.signing_folder = folder / "signing"
         super().__init__("partner_center", folder, authority, "--signing-dir", str(self.signing_folder), *arguments)
+
+    def referrals(self) -> list[dict[str, Any]]:
+        """All parties'."""
+        found: list[dict[str, Any]] = self.admin("GET", "/_sim/referrals")["referrals"]
+        return found
 
     def add_referral(self, **referral: Any) -> Any:
         return self.admin("POST", "/_sim/referrals", referral)

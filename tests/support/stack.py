@@ -17,14 +17,14 @@ import psycopg2
 import psycopg2.extensions
 import yaml
 
-from support.paths import PROGRAMS, ROOT
+from support.default_rules import RULES
+from support.paths import PROGRAMS
 from support.ports import free_port
 from support.process import Program
 from support.simulators import Dynamics365, PartnerCenter
 from support.tls import Authority
 from support.topics import Topics
 
-RULES = ROOT / "deploy/rules/dynamics-365.yaml"
 COMMAND_SECONDS = 60
 EVENTS = ["referral-created", "referral-updated", "related-referral-created", "related-referral-updated", "test-created"]
 WEBHOOK_SECRET = "sandbox-webhook-secret-0123456789"
@@ -187,6 +187,21 @@ class Stack:
         program.log_file = config.with_suffix(".log") if self.keeps_logs else None
         self.programs.append(program)
         return program.start()
+
+    def start_mapper(self, rules: str, instance: str = "mapper-1") -> Program:
+        """A mapper with rules of its own, ready."""
+        path = self.folder / f"rules-{instance}.yaml"
+        path.write_text(rules)
+        program = self.start_program("mapper", instance, mapper={"rules": str(path)})
+        program.wait_for("program.ready")
+        return program
+
+    def running(self, instance: str) -> Program:
+        """The process of this instance name that runs."""
+        [program] = [
+            each for each in self.programs if each.config.name.endswith(f"-{instance}.yaml") and each.returncode is None
+        ]
+        return program
 
     def start_again(self, ended: Program) -> Program:
         """The successor of a process that has ended: under its name, at its addresses, with its local store."""

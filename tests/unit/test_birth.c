@@ -283,6 +283,50 @@ static void test_help_upgrades_a_deal(void **state)
     scene_end(&scene);
 }
 
+static const char VISIBILITY_RULES[] =
+    "version: 1\n"
+    "crm: dynamics-365\n"
+    "record: opportunity\n"
+    "identity: {identifier: referral_id, sync: sync, audit: audit}\n"
+    "fields:\n"
+    "  - {name: value, partner_center: value, crm: value}\n"
+    "  - {name: consent, partner_center: shared, crm: [help, visible], direction: to-partner-center, on: [update],\n"
+    "     to_partner_center: [{present: {yes: true, no: leave}}]}\n"
+    "  - {name: visibility, partner_center: shared, crm: visible, direction: to-crm, when: {shared: [true]}}\n";
+
+/* Sharing is never taken back: a seller's no is sent nowhere and nobody's yes is fought over, and other fields go on. */
+static void test_sharing_is_never_taken_back(void **state)
+{
+    (void)state;
+    struct scene scene;
+#define ROW(value, help, visible) \
+    "{'sync': true, 'referral_id': '" REFERRAL "', 'value': " value ", 'help': " help ", 'visible': " visible "}"
+#define SHARED(value, shared) "{'externalReferenceId': '" CRM_RECORD "', 'value': " value ", 'shared': " shared "}"
+    scene_begin(&scene, VISIBILITY_RULES, REFERRAL);
+    scene_agrees(&scene, SHARED("1", "false"), ROW("1", "null", "false"));
+    reading_arrives(&scene, SIDE_CRM, 2, ROW("1", "null", "true"));
+    assert_writes(&scene, "partner-center", "{'shared': true}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_PARTNER_CENTER, 2, SHARED("1", "true")));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 3, ROW("1", "null", "false"));
+    assert_none(&scene, "unchanged");
+    reading_arrives(&scene, SIDE_CRM, 4, ROW("1", "'demo'", "false"));
+    assert_none(&scene, "unchanged");
+    reading_arrives(&scene, SIDE_CRM, 5, ROW("1", "null", "false"));
+    assert_none(&scene, "unchanged");
+    reading_arrives(&scene, SIDE_CRM, 6, ROW("2", "null", "false"));
+    assert_writes(&scene, "partner-center", "{'value': 2}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_PARTNER_CENTER, 3, SHARED("2", "true")));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 4, SHARED("3", "true"));
+    assert_writes(&scene, "crm", "{'value': 3}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_CRM, 7, ROW("3", "null", "false")));
+    assert_silent(&scene);
+#undef SHARED
+#undef ROW
+    scene_end(&scene);
+}
+
 /* What an upgrade lacks is told once for each reason, taken back when help is not wanted any more, told again when it is
  * chosen anew, and holds nothing else up. */
 static void test_what_an_upgrade_lacks_is_told_as_it_changes(void **state)
@@ -621,6 +665,7 @@ int main(void)
         cmocka_unit_test(test_refused_invitation_is_explained),
         cmocka_unit_test(test_refused_creation_is_explained),
         cmocka_unit_test(test_rows_of_a_new_record_rest),
+        cmocka_unit_test(test_sharing_is_never_taken_back),
         cmocka_unit_test(test_what_a_newborn_record_shows_later_does_not_travel),
         cmocka_unit_test(test_every_kind_is_taken_left_out_or_set_aside),
         cmocka_unit_test(test_losing_the_unanswered_declines_it),

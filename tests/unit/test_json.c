@@ -306,6 +306,36 @@ static void test_decimals_and_text_stay_apart(void **state)
     json_decref(json);
 }
 
+/* Nor can a text that came another way than in JSON. */
+static void test_text_made_here_is_no_number(void **state)
+{
+    static const struct {
+        const char *given, *made;
+    } cases[] = {{"", ""},
+                 {"plain", "plain"},
+                 {"\xEF\xB7\x90", "\xEF\xBF\xBD"},
+                 {"\xEF\xB7\x90"
+                  "1.5",
+                  "\xEF\xBF\xBD"
+                  "1.5"},
+                 {"\xEF\xB7\x90, \"a\": 1", "\xEF\xBF\xBD, \"a\": 1"},
+                 {"x\xEF\xB7\x90"
+                  "1",
+                  "x\xEF\xB7\x90"
+                  "1"}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(cases); i++) {
+        json_t *json = json_text_new(cases[i].given, strlen(cases[i].given));
+        assert_false(json_is_decimal(json));
+        assert_string_equal(json_string_value(json), cases[i].made);
+        char *written = json_write(json, false, NULL);
+        assert_non_null(written);
+        free(written);
+        json_decref(json);
+    }
+}
+
 /* A decimal made here is the same as one that was read; reals of our own count as numbers, too. */
 static void test_decimals_of_our_own(void **state)
 {
@@ -602,6 +632,7 @@ int main(void)
         cmocka_unit_test(test_nesting_is_bounded_in_any_case),
         cmocka_unit_test(test_bombs_are_refused),
         cmocka_unit_test(test_decimals_and_text_stay_apart),
+        cmocka_unit_test(test_text_made_here_is_no_number),
         cmocka_unit_test(test_decimals_of_our_own),
         cmocka_unit_test(test_longest_decimal_round_trips),
         cmocka_unit_test(test_write_refuses_the_impossible),

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -54,6 +55,29 @@ static void test_row_tells_who_why_and_where(void **state)
     assert_string_equal(json_text_of(row, "origin_topic"), "tandem.records");
     assert_int_equal(json_integer_of(row, "origin_partition", -1), 3);
     assert_int_equal(json_integer_of(row, "origin_offset", -1), 17);
+}
+
+/* Whatever stands in key and headers, the row can be written: a text that looks like an exact number is none. */
+static void test_row_of_foreign_texts_can_be_written(void **state)
+{
+    static const char key[] = "\xEF\xB7\x90"
+                              "deal",
+                      stage[] = "\xEF\xB7\x90"
+                                "7";
+    struct dead_letter room;
+    struct kafka_message message = set_aside(&room, stage, key, "\xEF\xB7\x90, \"phase\": \"none\"");
+    json_auto_t *row = letter_row(&message, "pusher-1");
+    size_t length = 0;
+    char *written = json_write(row, false, &length);
+
+    (void)state;
+    assert_non_null(written);
+    assert_string_equal(json_text_of(row, "deal_key"), "\xEF\xBF\xBD"
+                                                       "deal");
+    assert_string_equal(json_text_of(row, "reason"), "\xEF\xBF\xBD"
+                                                     "7");
+    assert_string_equal(json_text_of(row, "error_message"), "\xEF\xBF\xBD, \"phase\": \"none\"");
+    free(written);
 }
 
 /* A validation event is no failure: a row of nothing to do. */
@@ -108,6 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_row_tells_who_why_and_where),
         cmocka_unit_test(test_row_of_a_notification_names_the_record),
+        cmocka_unit_test(test_row_of_foreign_texts_can_be_written),
         cmocka_unit_test(test_row_of_a_validation_event_is_no_failure),
         cmocka_unit_test(test_row_is_the_same_again_and_always_storable),
     };

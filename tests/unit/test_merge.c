@@ -89,6 +89,48 @@ static void test_records_wait_for_the_outcome(void **state)
     scene_end(&scene);
 }
 
+/* Our own write that comes back is told as such once its outcome is known and nothing is under way; before, it waits. */
+static void test_echo_that_overtakes_the_outcome_waits(void **state)
+{
+    static const char *const row = "{" LINKED_ROW ", 'city': 'B', 'notes': 'n'}";
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2, "{" LINKED_REFERRAL ", 'city': 'B', 'details': {'notes': 'n'}}");
+    assert_writes(&scene, "crm", "{'city': 'B'}");
+    reading_arrives(&scene, SIDE_CRM, 2, row);
+    assert_none(&scene, "waiting");
+    assert_string_equal(scene.effects.decision.detail, REFERRAL "#1");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_CRM, 2, row));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, row);
+    assert_none(&scene, "echo");
+    assert_string_equal(scene.effects.decision.detail, REFERRAL "#1");
+
+    /* While the next is under way, the detail names that one. */
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 3, "{" LINKED_REFERRAL ", 'city': 'B', 'details': {'notes': 'm'}}");
+    assert_writes(&scene, "crm", "{'notes': 'm'}");
+    reading_arrives(&scene, SIDE_CRM, 2, row);
+    assert_none(&scene, "waiting");
+    assert_string_equal(scene.effects.decision.detail, REFERRAL "#2");
+    scene_end(&scene);
+}
+
+/* Somebody may have written since an uncertain outcome's write: what it shows is not called ours. */
+static void test_reading_after_an_uncertain_outcome_is_unchanged(void **state)
+{
+    static const char *const row = "{" LINKED_ROW ", 'city': 'B', 'notes': 'n'}";
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2, "{" LINKED_REFERRAL ", 'city': 'B', 'details': {'notes': 'n'}}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, false, documents_of(SIDE_CRM, 2, row));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, row);
+    assert_none(&scene, "unchanged");
+    scene_end(&scene);
+}
+
 /* The rule "image": what the target made of our value is its base, and does not travel back. */
 static void test_what_the_target_made_of_our_value_stays_there(void **state)
 {
@@ -728,6 +770,8 @@ int main(void)
         cmocka_unit_test(test_change_leads_to_one_decision),
         cmocka_unit_test(test_older_record_leads_to_nothing),
         cmocka_unit_test(test_records_wait_for_the_outcome),
+        cmocka_unit_test(test_echo_that_overtakes_the_outcome_waits),
+        cmocka_unit_test(test_reading_after_an_uncertain_outcome_is_unchanged),
         cmocka_unit_test(test_what_the_target_made_of_our_value_stays_there),
         cmocka_unit_test(test_edit_known_before_the_outcome_is_kept),
         cmocka_unit_test(test_uncertain_outcome_keeps_a_later_edit),

@@ -131,6 +131,26 @@ static void test_redriven_message_is_the_original_with_a_mark(void **state)
     set_aside_free(letter);
 }
 
+/* The mark is there however many headers a letter has: without it an old decision would be carried out. */
+static void test_mark_has_room_in_a_letter_full_of_headers(void **state)
+{
+    struct kafka_message message = letter_of("tandem.decisions", "pusher", DEAL, "{}"), again;
+    struct set_aside *letter;
+    char name[SET_ASIDE_NAME_SIZE];
+    size_t length = 0;
+
+    (void)state;
+    message.header_count = 0;
+    for (size_t i = 0; i < KAFKA_HEADERS_MAX; i++)
+        kafka_message_add_header(&message, "other", "1");
+    letter = read_letter(&message, true);
+    set_aside_redrive(letter, set_aside_name(letter, name), "2026-11-21T05:00:00Z", &again);
+    assert_int_equal(again.header_count, KAFKA_HEADERS_MAX);
+    assert_non_null(kafka_message_header(&again, REDRIVE_LETTER, &length));
+    assert_non_null(kafka_message_header(&again, REDRIVE_TIME, &length));
+    set_aside_free(letter);
+}
+
 /* Nothing is sent but to the four topics of work of this deployment. */
 static void test_only_messages_of_our_topics_are_driven_again(void **state)
 {
@@ -225,6 +245,7 @@ int main(void)
         cmocka_unit_test(test_letter_tells_everything_but_the_value),
         cmocka_unit_test(test_letter_shows_nothing_that_steers_a_terminal),
         cmocka_unit_test(test_redriven_message_is_the_original_with_a_mark),
+        cmocka_unit_test(test_mark_has_room_in_a_letter_full_of_headers),
         cmocka_unit_test(test_only_messages_of_our_topics_are_driven_again),
         cmocka_unit_test(test_selection_table),
         cmocka_unit_test(test_places_are_read_strictly),

@@ -64,8 +64,8 @@ class Table:
     def has_currency(self) -> bool:
         return "transactioncurrencyid" in self.columns and self.logical_name != "transactioncurrency"
 
-    def status_options(self, state: int) -> tuple[Option, ...]:
-        return tuple(option for option in self.columns["statuscode"].options if option.state == state)
+    def status_options(self, number: int) -> tuple[Option, ...]:
+        return tuple(option for option in self.columns["statuscode"].options if option.state == number)
 
 
 def text(name: str, length: int, label: str = "", required: bool = False) -> Column:
