@@ -118,7 +118,8 @@ static void on_tick(void *arg)
 
 static int print_table(struct backfill *backfill, struct error *err)
 {
-    return backfill_display_table(&backfill->display, &backfill->pairing, backfill->told_before + backfill->told, err);
+    return backfill_display_table(&backfill->display, &backfill->pairing, backfill->told_before + backfill->told,
+                                  backfill->request.is_dry_run, err);
 }
 
 /* --- The end ------------------------------------------------------------------------------------------------------ */
@@ -350,7 +351,8 @@ static void decide(struct backfill *backfill)
     struct error err = ERROR_INIT;
 
     if (pairing_decide(&backfill->pairing, backfill->request.linked_only, &err) < 0 ||
-        backfill_report_write(&backfill->pairing, backfill->request.report_path, &err) < 0) {
+        backfill_report_write(&backfill->pairing, backfill->request.report_path, backfill->request.is_dry_run, &err) <
+            0) {
         end(backfill, &err);
     } else if (backfill->request.is_dry_run) {
         end(backfill, print_table(backfill, &err) < 0 ? &err : NULL);
@@ -503,7 +505,8 @@ static void on_cursor_known(void *arg, int32_t partition, int64_t next_offset)
     if (backfill->state != READING_CURSOR)
         return;
     if (text_equal(backfill->position, POSITION_FINISHED) && !request->begins_again && !request->is_dry_run) {
-        (void)fprintf(backfill->display.out, "Already finished at %s; --again begins at the beginning.\n",
+        (void)fprintf(backfill->display.out,
+                      "Already finished at %s; --again begins at the beginning, --dry-run only reports.\n",
                       backfill->reached_at);
         end(backfill, NULL);
         return;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/base/text.h"
@@ -17,7 +18,7 @@ enum {
     LINE_COLUMNS_DEFAULT = 80,
     LINE_BYTES_MAX = 512,
     TABLE_BYTES_MAX = 64 * 1024,
-    TABLE_FINDINGS_MAX = 100
+    TABLE_LINES_MAX = 100 /* of deals, and of findings */
 };
 
 struct backfill_display backfill_display_of(FILE *out, FILE *progress)
@@ -73,13 +74,13 @@ void backfill_display_clear(const struct backfill_display *display)
 }
 
 int backfill_display_table(const struct backfill_display *display, const struct pairing *pairing, size_t told,
-                           struct error *err)
+                           bool with_deals, struct error *err)
 {
     struct text table;
     int status = 0;
 
     text_init(&table, TABLE_BYTES_MAX);
-    if (backfill_report_table(pairing, told, TABLE_FINDINGS_MAX, &table) < 0)
+    if (backfill_report_table(pairing, told, with_deals, TABLE_LINES_MAX, &table) < 0)
         status = error_no_memory(err);
     else if (fputs(text_string(&table), display->out) < 0 || fflush(display->out) != 0)
         status = error_set(err, ERROR_FATAL, "backfill.output", "the table cannot be written: %s", strerror(errno));
@@ -87,22 +88,60 @@ int backfill_display_table(const struct backfill_display *display, const struct 
     return status;
 }
 
-static int write_findings(const struct pairing *pairing, FILE *file)
+static int write_lines(const struct pairing *pairing, bool with_deals, FILE *file)
 {
+    const size_t deal_count = with_deals ? pairing->deal_count : 0;
     struct text line;
     int status = 0;
 
     text_init(&line, BACKFILL_REPORT_LINE_MAX);
-    for (size_t i = 0; i < pairing->finding_count && status == 0; i++) {
+    for (size_t i = 0; i < deal_count + pairing->finding_count && status == 0; i++) {
         text_clear(&line);
-        if (backfill_report_line(&pairing->findings[i], &line) < 0 || fputs(text_string(&line), file) < 0)
+        status = i < deal_count ? backfill_report_deal_line(&pairing->deals[i], &line)
+                                : backfill_report_line(&pairing->findings[i - deal_count], &line);
+        if (status == 0 && fputs(text_string(&line), file) < 0)
             status = -1;
     }
     text_done(&line);
     return status;
 }
 
-int backfill_report_write(const struct pairing *pairing, const char *path, struct error *err)
+static int refuse(const char *path, struct error *err)
+{
+    return error_set(err, ERROR_CONFIG, "backfill.report", "the report '%s' cannot be written: %s", path,
+                     strerror(errno));
+}
+
+static bool is_directory(const char *path)
+{
+    struct stat status;
+
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+int backfill_report_check(const char *path, struct error *err)
+{
+    char *part = path == NULL ? NULL : text_format("%s.part", path);
+    FILE *file = NULL;
+    int status = 0;
+
+    if (path == NULL)
+        return 0;
+    if (part == NULL)
+        return error_no_memory(err);
+    if (is_directory(path)) {
+        errno = EISDIR;
+        status = refuse(path, err);
+    } else if ((file = fopen(part, "we")) == NULL) {
+        status = refuse(path, err);
+    } else if (fclose(file) != 0 || unlink(part) != 0) {
+        status = refuse(path, err);
+    }
+    free(part);
+    return status;
+}
+
+int backfill_report_write(const struct pairing *pairing, const char *path, bool with_deals, struct error *err)
 {
     char *part = path == NULL ? NULL : text_format("%s.part", path);
     FILE *file;
@@ -114,13 +153,12 @@ int backfill_report_write(const struct pairing *pairing, const char *path, struc
         return error_no_memory(err);
     file = fopen(part, "we");
     if (file != NULL) {
-        status = write_findings(pairing, file);
+        status = write_lines(pairing, with_deals, file);
         if (fclose(file) != 0 || (status == 0 && rename(part, path) != 0))
             status = -1;
     }
     if (status < 0)
-        (void)error_set(err, ERROR_FATAL, "backfill.report", "the report '%s' cannot be written: %s", path,
-                        strerror(errno));
+        (void)refuse(path, err);
     free(part);
     return status;
 }

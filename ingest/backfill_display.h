@@ -5,6 +5,7 @@
 #ifndef TANDEM_INGEST_BACKFILL_DISPLAY_H
 #define TANDEM_INGEST_BACKFILL_DISPLAY_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "common/base/error.h"
@@ -27,12 +28,16 @@ void backfill_display_keep(const struct backfill_display *display, const struct 
 void backfill_display_say(const struct backfill_display *display, const char *text);
 /* Takes the bar away. */
 void backfill_display_clear(const struct backfill_display *display);
-/* ERROR_FATAL "backfill.output" when it cannot be written. */
+/* `with_deals`: also those that would be told. ERROR_FATAL "backfill.output" when it cannot be written. */
 int backfill_display_table(const struct backfill_display *display, const struct pairing *pairing, size_t told,
-                           struct error *err) TANDEM_MUST_CHECK;
+                           bool with_deals, struct error *err) TANDEM_MUST_CHECK;
 
-/* Whole or not at all: the file of an earlier run stays until the new one is written. `path` NULL: none. ERROR_FATAL
- * "backfill.report" when it cannot be written. */
-int backfill_report_write(const struct pairing *pairing, const char *path, struct error *err) TANDEM_MUST_CHECK;
+/* Whether a report could be written there, before anything is listed; leaves nothing behind. `path` NULL: none is wanted.
+ * ERROR_CONFIG "backfill.report" when not. */
+int backfill_report_check(const char *path, struct error *err) TANDEM_MUST_CHECK;
+/* The findings, and `with_deals` those deals that would be told. Whole or not at all: the file of an earlier run stays
+ * until the new one is written. `path` NULL: none. ERROR_CONFIG "backfill.report" when it cannot be written. */
+int backfill_report_write(const struct pairing *pairing, const char *path, bool with_deals, struct error *err)
+    TANDEM_MUST_CHECK;
 
 #endif

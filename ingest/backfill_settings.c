@@ -35,10 +35,10 @@ void backfill_settings_validate(const struct config_section *section, const stru
 }
 
 const struct option_spec BACKFILL_OPTIONS[] = {
-    {"dry-run", NULL, "only list, count and report; nothing is told"},
+    {"dry-run", NULL, "only list, count and report, deal by deal; nothing is told"},
     {"linked-only", NULL, "only deals whose records name each other; what exists on one side only is left alone"},
     {"again", NULL, "begin at the beginning, whatever was told before"},
-    {"report", "FILE", "write what is ambiguous, a line of JSON for each finding"},
+    {"report", "FILE", "write what is ambiguous, and with --dry-run what would be told; a line of JSON each, ids only"},
 };
 const size_t BACKFILL_OPTION_COUNT = ARRAY_LENGTH(BACKFILL_OPTIONS);
 

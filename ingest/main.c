@@ -51,9 +51,11 @@ static size_t list_sections(struct roles_settings *settings, const struct roles 
                             struct config_section out[static SECTIONS_MAX])
 {
     const bool registers_dynamics = roles->registers != NULL && roles->registers->is_dynamics_365;
+    const bool reads_opportunity = roles->reads != NULL && roles->reads->is_opportunity;
     const bool backfills = roles->backfills != NULL;
-    const bool has_accounts =
-        roles->fetches || roles->polls || backfills || (roles->registers != NULL && !registers_dynamics);
+    const bool has_accounts = roles->fetches || roles->polls || backfills ||
+                              (roles->registers != NULL && !registers_dynamics) ||
+                              (roles->reads != NULL && !reads_opportunity);
     const struct config_section sections[SECTIONS_MAX] = {
         {SECTION("program", PROGRAM_KEYS, PROGRAM_KEY_COUNT, program)},
         {SECTION("kafka", KAFKA_KEYS, KAFKA_KEY_COUNT, kafka), .validate = kafka_settings_validate},
@@ -62,8 +64,8 @@ static size_t list_sections(struct roles_settings *settings, const struct roles 
         {SECTION("partner_center", PARTNER_CENTER_KEYS, PARTNER_CENTER_KEY_COUNT, partner_center),
          .is_optional = !has_accounts},
         {SECTION("dynamics_365", DYNAMICS_365_KEYS, DYNAMICS_365_KEY_COUNT, dynamics_365),
-         .is_optional = !registers_dynamics && !backfills, .present_flag = &settings->has_dynamics_365,
-         .validate = dynamics_365_settings_validate},
+         .is_optional = !registers_dynamics && !reads_opportunity && !backfills,
+         .present_flag = &settings->has_dynamics_365, .validate = dynamics_365_settings_validate},
         {SECTION("ingest.serve", SERVE_KEYS, SERVE_KEY_COUNT, serve),
          .is_optional = !roles->serves && !registers_dynamics, .is_elsewhere = !roles->serves,
          .validate = serve_settings_validate},
@@ -150,6 +152,9 @@ static int print_plan(const char *path, const struct roles_settings *settings, c
         (void)printf("backfill  Partner Center at %s\nbackfill  Dynamics 365 at %s\nbackfill  %lld records a second\n",
                      settings->partner_center.api_url, settings->dynamics_365.url,
                      (long long)settings->backfill.per_second);
+    if (roles->reads != NULL)
+        (void)printf("read      %s\n",
+                     roles->reads->is_opportunity ? settings->dynamics_365.url : settings->partner_center.api_url);
     if (roles->fetches && settings->has_dynamics_365)
         (void)printf("fetch     Dynamics 365 at %s\n", settings->dynamics_365.url);
     return EXIT_OK;
@@ -225,6 +230,17 @@ static int run_backfill(const struct command_line *line)
     return run(line, &roles);
 }
 
+static int run_read(const struct command_line *line)
+{
+    struct read_request request;
+    const struct roles roles = {.reads = &request};
+    struct error err = ERROR_INIT;
+
+    if (read_request_read(line, &request, &err) < 0)
+        return bad_usage(err.message);
+    return run(line, &roles);
+}
+
 static int report_topics(const struct kafka_settings *kafka, bool creates)
 {
     struct text report;
@@ -234,7 +250,7 @@ static int report_topics(const struct kafka_settings *kafka, bool creates)
     text_init(&report, OUTPUT_MAX);
     if ((creates ? topics_create(kafka, TOPICS_TIMEOUT_MS, &report, &err)
                  : topics_verify(kafka, TOPICS_TIMEOUT_MS, &report, &err)) < 0)
-        status = EXIT_KAFKA;
+        status = err.class == ERROR_TRANSIENT ? EXIT_ERROR : EXIT_KAFKA;
     print_text(stdout, &report);
     if (status != EXIT_OK)
         (void)fprintf(stderr, "%s: %s\n", PROGRAM, err.message);
@@ -290,7 +306,7 @@ int main(int argc, char **argv)
          .needs_config = true},
         {.name = "topics",
          .help = "Show whether the topics are there and as they must be.",
-         .details = "Exit status: 0 when they are, 71 when not or when the brokers do not answer, 78 for the "
+         .details = "Exit status: 0 when they are, 71 when not, 1 when the brokers do not answer, 78 for the "
                     "configuration.\n",
          .options = TOPICS_OPTIONS,
          .option_count = ARRAY_LENGTH(TOPICS_OPTIONS),
@@ -301,14 +317,23 @@ int main(int argc, char **argv)
          .details = REGISTER_DETAILS,
          .options = REGISTER_OPTIONS,
          .option_count = REGISTER_OPTION_COUNT,
+         .actions = REGISTER_ACTIONS,
+         .action_count = REGISTER_ACTION_COUNT,
          .needs_config = true},
         {.name = "backfill",
          .help = "Take up the deals that both systems hold already; run again, it goes on where it was ended.",
          .details =
-             "Exit status: 0 when it is done, or was; 1 when it was ended or has failed, 78 for the configuration\n"
-             "or when there are more records than ingest.backfill.records_max.\n",
+             "Exit status: 0 when it is done, or was; 1 when it was ended or has failed, also because Kafka or a system is\n"
+             "away; 71 when Kafka's topics are not as they must be; 78 for the configuration, for a report that cannot be\n"
+             "written, or when there are more records than ingest.backfill.records_max.\n",
          .options = BACKFILL_OPTIONS,
          .option_count = BACKFILL_OPTION_COUNT,
+         .needs_config = true},
+        {.name = "read",
+         .help = "Print a referral or an opportunity as Tandem reads it, for tandem-mapper preview.",
+         .details = READ_DETAILS,
+         .options = READ_OPTIONS,
+         .option_count = READ_OPTION_COUNT,
          .needs_config = true},
     };
     const struct program_description description = {
@@ -331,5 +356,7 @@ int main(int argc, char **argv)
         return run_roles(&line);
     if (strcmp(line.command->name, "topics") == 0)
         return run_topics(&line);
+    if (strcmp(line.command->name, "read") == 0)
+        return run_read(&line);
     return strcmp(line.command->name, "backfill") == 0 ? run_backfill(&line) : run_register(&line);
 }

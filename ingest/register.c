@@ -20,27 +20,60 @@ const struct option_spec REGISTER_OPTIONS[] = {
 };
 const size_t REGISTER_OPTION_COUNT = ARRAY_LENGTH(REGISTER_OPTIONS);
 
+#define EXIT_STATUSES                                                                                                      \
+    "Exit status: 0 when it is done, or as wanted; 1 when something was refused, not found as wanted, or could not be\n"   \
+    "reached, Kafka included; 64 for the command line; 71 when Kafka's topics are not as they must be (Partner Center's\n" \
+    "actions: the refresh token is kept there); 78 for the configuration.\n"
+
 const char REGISTER_DETAILS[] =
     "At Partner Center, which has one registration for the whole tenant:\n"
     "  show                    Print what is registered.\n"
     "  events                  Print the names of the events that can be registered.\n"
-    "  create --url URL        Register this URL; does nothing where it is registered already. Another URL, which\n"
-    "                          may be in use by somebody else, is replaced only with --overwrite. What was there is\n"
-    "                          printed before.\n"
+    "  create --url URL        Register this URL.\n"
     "  test                    Have Partner Center send a test event, and wait until it says that it was delivered.\n"
     "\n"
     "At Dynamics 365, in the organisation of dynamics_365.url:\n"
-    "  dynamics-365 --url URL  Make a service endpoint 'Tandem' with the secret of ingest.serve.dynamics_365_secret, and\n"
-    "                          asynchronous steps: Create, Update, Delete, Win and Lose of the opportunity, and Create,\n"
-    "                          Update and Delete of each table of dynamics_365.child_tables. Updates are told for the\n"
-    "                          columns of dynamics_365.columns only. What is there as wanted stays; what differs is\n"
-    "                          printed, and changed only with --replace.\n"
-    "  dynamics-365 --show     Print what is there and how it differs, and change nothing; with --url, that is compared\n"
-    "                          as well. This is the dry run.\n"
+    "  dynamics-365 --url URL  Make the service endpoint and its steps.\n"
+    "  dynamics-365 --show     Print what is there and how it differs, and change nothing: the dry run.\n"
     "\n"
-    "Exit status: 0 when it is done, or as wanted; 1 when something was refused, not found as wanted, or could not be\n"
-    "reached; 64 for the command line; 71 when Kafka's topics are not as they must be (Partner Center's actions: the\n"
-    "refresh token is kept there); 78 for the configuration.\n";
+    "'tandem-ingest register ACTION --help' tells more.\n"
+    "\n" EXIT_STATUSES;
+
+const struct command_action REGISTER_ACTIONS[] = {
+    {.name = "show",
+     .options = " json ",
+     .help = "Print what is registered at Partner Center, which has one registration for the whole tenant.\n"
+             "\n" EXIT_STATUSES},
+    {.name = "events",
+     .options = " json ",
+     .help = "Print the names of the events that can be registered at Partner Center.\n"
+             "\n" EXIT_STATUSES},
+    {.name = "create",
+     .options = " url events drop-other-events overwrite signature-header json ",
+     .help =
+         "Register --url URL at Partner Center; does nothing where it is registered already. There is one registration\n"
+         "for the whole tenant: another URL, which may be in use by somebody else, is replaced only with --overwrite.\n"
+         "What was there is printed before.\n"
+         "\n" EXIT_STATUSES},
+    {.name = "test",
+     .options = " wait json ",
+     .help =
+         "Have Partner Center send a test event, and wait until it says that it was delivered. It has to be registered\n"
+         "for test-created, which 'create' sees to, and sends two a minute at most.\n"
+         "\n" EXIT_STATUSES},
+    {.name = "dynamics-365",
+     .options = " url show replace new-secret webhook-key ",
+     .help =
+         "Make a service endpoint 'Tandem' with the secret of ingest.serve.dynamics_365_secret, and asynchronous steps:\n"
+         "Create, Update, Delete, Win and Lose of the opportunity, and Create, Update and Delete of each table of\n"
+         "dynamics_365.child_tables. Updates are told for the columns of dynamics_365.columns only. What is there as wanted\n"
+         "stays; what differs is printed, and changed only with --replace.\n"
+         "\n"
+         "--show prints what is there and how it differs, and changes nothing; with --url, the address is compared as well.\n"
+         "The secret is never compared, since Dynamics 365 does not show it: --replace --new-secret writes it again.\n"
+         "\n" EXIT_STATUSES},
+};
+const size_t REGISTER_ACTION_COUNT = ARRAY_LENGTH(REGISTER_ACTIONS);
 
 static const char *const PARTNER_CENTER_ACTIONS[] = {"show", "events", "create", "test"};
 static const char *const PARTNER_CENTER_ONLY[] = {
@@ -68,12 +101,23 @@ static int refuse_options(const struct command_line *line, const char *const *na
     return 0;
 }
 
+/* A name without a dot, such as the HOST of an example, is none that Microsoft's services could find. */
+static bool has_public_host(const char *url)
+{
+    const char *host = strstr(url, "://") + strlen("://");
+    const size_t length = strcspn(host, ":/");
+
+    return *host == '[' || memchr(host, '.', length) != NULL;
+}
+
 static int check_url(const char *url, struct error *err)
 {
     struct value_fault fault;
 
     if (url != NULL && value_check_url(url, &fault) < 0)
         return error_set(err, ERROR_CONFIG, "register.usage", "--url: %s", fault.message);
+    if (url != NULL && !has_public_host(url))
+        return usage(err, "--url: the host has no dot in its name, and cannot be reached from outside");
     return 0;
 }
 

@@ -25,6 +25,8 @@ struct register_request {
 extern const char REGISTER_DETAILS[];
 extern const struct option_spec REGISTER_OPTIONS[];
 extern const size_t REGISTER_OPTION_COUNT;
+extern const struct command_action REGISTER_ACTIONS[];
+extern const size_t REGISTER_ACTION_COUNT;
 
 /* From the command line; -1 with ERROR_CONFIG "register.usage". Texts point into the command line. */
 int register_request_read(const struct command_line *line, struct register_request *ret_request, struct error *err)

@@ -250,7 +250,10 @@ static void print_plan(const struct register_dynamics_run *run)
     const char *url = json_text_of(run->found.endpoint, "url");
 
     if (url != NULL)
-        (void)fprintf(run->with.out, "events are sent to %.*s\n", ADDRESS_SHOWN_MAX, url);
+        (void)fprintf(run->with.out,
+                      "events are sent to %.*s\n"
+                      "its secret is not compared: Dynamics 365 does not show it\n",
+                      ADDRESS_SHOWN_MAX, url);
     for (size_t i = 0; i < run->plan.count; i++) {
         const struct register_part *part = &run->plan.parts[i];
         (void)fprintf(run->with.out, "%-9s %-38s %s%s%s\n", KINDS[part->kind], part->name, words[part->state],

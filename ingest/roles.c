@@ -7,6 +7,7 @@
 #include "common/kafka/producer.h"
 #include "common/kafka/topics.h"
 #include "common/runtime/log.h"
+#include "ingest/backfill_display.h"
 
 enum {
     TOPICS_TIMEOUT_MS = 10000,
@@ -29,20 +30,22 @@ struct ingest {
     struct register_partner_center_run *partner_center_registration;
     struct register_dynamics_run *dynamics_365_registration;
     struct backfill *backfill;
+    struct read_command *reading;
     unsigned draining; /* roles that have not finished */
-    bool is_refused;   /* the registration: told on standard error */
+    bool is_refused;   /* the registration, or what was to be read: told on standard error */
 };
 
 /* Its application signs in with a secret: nothing is kept in Kafka. */
-static bool registers_dynamics_365(const struct ingest *ingest)
+static bool needs_dynamics_365_only(const struct roles *roles)
 {
-    return ingest->roles->registers != NULL && ingest->roles->registers->is_dynamics_365;
+    return (roles->registers != NULL && roles->registers->is_dynamics_365) ||
+           (roles->reads != NULL && roles->reads->is_opportunity);
 }
 
 static bool needs_accounts(const struct ingest *ingest)
 {
     return ingest->roles->fetches || ingest->roles->polls || ingest->roles->registers != NULL ||
-           ingest->roles->backfills != NULL;
+           ingest->roles->backfills != NULL || ingest->roles->reads != NULL;
 }
 
 /* --- Readiness ---------------------------------------------------------------------------------------------------- */
@@ -97,7 +100,8 @@ static void on_fatal(void *arg, const struct error *err)
     fail(arg, err);
 }
 
-static void on_registration_done(void *arg, const struct error *err)
+/* Of the registration, and of what was to be read. */
+static void on_command_done(void *arg, const struct error *err)
 {
     struct ingest *ingest = arg;
 
@@ -180,8 +184,17 @@ static int start_registration(struct ingest *ingest, struct error *err)
 {
     return register_partner_center_start(program_loop(ingest->program), partner_center_registration(ingest->systems[0]),
                                          ingest->settings->partner_center.registration_url,
-                                         &ingest->roles->registers->partner_center, stdout, on_registration_done,
-                                         ingest, &ingest->partner_center_registration, err);
+                                         &ingest->roles->registers->partner_center, stdout, on_command_done, ingest,
+                                         &ingest->partner_center_registration, err);
+}
+
+/* A referral: by the first system; an opportunity: by the second. */
+static int start_reading(struct ingest *ingest, struct error *err)
+{
+    const struct read_request *request = ingest->roles->reads;
+
+    return read_command_start(ingest->systems[request->is_opportunity ? 1 : 0], request, stdout, on_command_done,
+                              ingest, &ingest->reading, err);
 }
 
 static int start_dynamics_365_registration(struct ingest *ingest, struct error *err)
@@ -194,12 +207,17 @@ static int start_dynamics_365_registration(struct ingest *ingest, struct error *
                                                         .secret = settings->serve.dynamics_365_secret.bytes,
                                                         .out = stdout};
 
-    if (dynamics_365_new(environment.loop, &settings->dynamics_365, &ingest->systems[1], err) < 0)
-        return -1;
     environment.api = dynamics_365_api(ingest->systems[1]);
     environment.api_url = dynamics_365_api_url(ingest->systems[1]);
-    return register_dynamics_start(&environment, &ingest->roles->registers->dynamics_365, on_registration_done, ingest,
+    return register_dynamics_start(&environment, &ingest->roles->registers->dynamics_365, on_command_done, ingest,
                                    &ingest->dynamics_365_registration, err);
+}
+
+static int start_dynamics_365_only(struct ingest *ingest, struct error *err)
+{
+    if (dynamics_365_new(program_loop(ingest->program), &ingest->settings->dynamics_365, &ingest->systems[1], err) < 0)
+        return -1;
+    return ingest->roles->reads != NULL ? start_reading(ingest, err) : start_dynamics_365_registration(ingest, err);
 }
 
 /* The newest refresh tokens are known: what uses them may begin. */
@@ -213,6 +231,8 @@ static void on_loaded(void *arg)
     if (program_is_draining(ingest->program))
         return;
     status = ingest->roles->registers != NULL ? start_registration(ingest, &err) : 0;
+    if (status == 0 && ingest->roles->reads != NULL)
+        status = start_reading(ingest, &err);
     if (status == 0 && ingest->roles->backfills != NULL)
         status = start_backfill(ingest, &err);
     if (status == 0 && ingest->roles->fetches)
@@ -253,7 +273,7 @@ static int start_accounts(struct ingest *ingest, struct error *err)
                            err) < 0)
         return -1;
     ingest->system_count = 1;
-    if (!settings->has_dynamics_365 || ingest->roles->registers != NULL)
+    if (!settings->has_dynamics_365 || ingest->roles->registers != NULL || ingest->roles->reads != NULL)
         return 0;
     if (dynamics_365_new(loop, &settings->dynamics_365, &ingest->systems[1], err) < 0)
         return -1;
@@ -294,13 +314,17 @@ static int start_serve(struct ingest *ingest, struct error *err)
     return 0;
 }
 
-static int start(void *arg, struct program *program, struct error *err)
+static bool is_command(const struct roles *roles)
 {
-    struct ingest *ingest = arg;
+    return roles->registers != NULL || roles->backfills != NULL || roles->reads != NULL;
+}
 
-    ingest->program = program;
-    if (registers_dynamics_365(ingest))
-        return start_dynamics_365_registration(ingest, err);
+static int start_all(struct ingest *ingest, struct error *err)
+{
+    if (ingest->roles->backfills != NULL && backfill_report_check(ingest->roles->backfills->report_path, err) < 0)
+        return -1;
+    if (needs_dynamics_365_only(ingest->roles))
+        return start_dynamics_365_only(ingest, err);
     if (verify_topics(ingest, err) < 0 || start_producer(ingest, err) < 0)
         return -1;
     add_readiness(ingest);
@@ -309,8 +333,20 @@ static int start(void *arg, struct program *program, struct error *err)
     if (needs_accounts(ingest) && start_accounts(ingest, err) < 0)
         return -1;
     if (ingest->roles->serves)
-        program_set_ready(program);
+        program_set_ready(ingest->program);
     return 0;
+}
+
+static int start(void *arg, struct program *program, struct error *err)
+{
+    struct ingest *ingest = arg;
+
+    ingest->program = program;
+    if (start_all(ingest, err) == 0)
+        return 0;
+    if (is_command(ingest->roles))
+        (void)fprintf(stderr, "tandem-ingest: %s (%s)\n", err->message, err->code);
+    return -1;
 }
 
 static void on_role_drained(void *arg)
@@ -367,6 +403,7 @@ static void stop(void *arg)
         system_free(ingest->systems[i]);
     register_partner_center_free(ingest->partner_center_registration);
     register_dynamics_free(ingest->dynamics_365_registration);
+    read_command_free(ingest->reading);
     fetch_free(ingest->fetch, CLOSE_MS);
     producer_free(ingest->producer, CLOSE_MS);
     poll_free(ingest->poll, CLOSE_MS);
@@ -382,7 +419,7 @@ int roles_run(const char *program_name, const struct roles_settings *settings, c
     int status;
 
     /* A command runs beside the program: it must not take its address, and its output is for people. */
-    if (roles->registers != NULL || roles->backfills != NULL) {
+    if (is_command(roles)) {
         program.admin_address = NULL;
         if (program.log_level < LOG_LEVEL_WARNING)
             program.log_level = LOG_LEVEL_WARNING;

@@ -2,7 +2,7 @@
  *
  *     topics verified -> producer -> serve listens -> credentials read -> systems, fetch, poll (or the command)
  *
- * The registration at Dynamics 365 needs its system only, and no Kafka.
+ * The registration at Dynamics 365 and the reading of one of its records need its system only, and no Kafka.
  * serve does not wait for the credentials: webhooks are taken from the first moment. A process that only fetches is
  * ready when it knows the newest credentials, and is not ready while a system does not let it in. One that serves as
  * well is ready as long as it can take webhooks: taken out of service it would lose them.
@@ -21,6 +21,7 @@
 #include "ingest/certificates.h"
 #include "ingest/fetch.h"
 #include "ingest/poll.h"
+#include "ingest/read_command.h"
 #include "ingest/register.h"
 #include "ingest/serve.h"
 
@@ -45,6 +46,7 @@ struct roles {
     /* A command instead of roles; else NULL. */
     const struct register_request *registers;
     const struct backfill_request *backfills;
+    const struct read_request *reads;
 };
 
 /* Runs to the end; returns the exit status. Everything is borrowed. */

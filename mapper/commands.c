@@ -12,7 +12,7 @@
 #include "mapper/reference.h"
 #include "mapper/rule_tests.h"
 
-enum { OUTPUT_MAX = 8 * 1024 * 1024, NAME_WIDTH = 24, PATHS_WIDTH = 44 };
+enum { OUTPUT_MAX = 8 * 1024 * 1024, REMARKS_MAX = 1024, NAME_WIDTH = 24, PATHS_WIDTH = 44 };
 
 static void print_text(FILE *stream, const struct text *text)
 {
@@ -44,11 +44,17 @@ static const char *arrow_of(const struct rule_field *field)
 
 static int append_paths(struct text *out, const struct rule_field *field, enum side side)
 {
-    size_t begin = out->length;
     int status = field->path_count[side] == 0 ? text_append(out, "(constant)") : 0;
 
     for (size_t k = 0; k < field->path_count[side] && status == 0; k++)
         status = text_appendf(out, "%s%s", k > 0 ? ", " : "", field->paths[side][k]);
+    return status;
+}
+
+static int append_blanks(struct text *out, size_t begin)
+{
+    int status = 0;
+
     while (status == 0 && out->length - begin < PATHS_WIDTH)
         status = text_append_char(out, ' ');
     return status;
@@ -63,20 +69,46 @@ static int append_occasions(struct text *out, const struct rule_field *field, en
 
     if (on_create == on_update && !on_invite)
         return 0;
-    return text_appendf(out, ", %s:%s%s%s only", side_name(side), on_create ? " create" : "",
-                        on_update ? " update" : "", on_invite ? " invite" : "");
+    return text_appendf(out, "%s%s:%s%s%s only", out->length == 0 ? "" : ", ", side_name(side),
+                        on_create ? " create" : "", on_update ? " update" : "", on_invite ? " invite" : "");
+}
+
+/* What is changed on one side only never meets a change of the other. */
+static bool can_conflict(const struct rule_field *field)
+{
+    return field->is_written_on_update[SIDE_CRM] && field->is_written_on_update[SIDE_PARTNER_CENTER];
+}
+
+static int append_remarks(struct text *out, const struct rule_field *field)
+{
+    static const char *const policies[] = {"partner-center", "crm", "latest", "manual"};
+
+    if (can_conflict(field) && text_appendf(out, "conflict: %s", policies[field->policy]) < 0)
+        return -1;
+    return append_occasions(out, field, SIDE_CRM) < 0 ? -1 : append_occasions(out, field, SIDE_PARTNER_CENTER);
 }
 
 static int append_field(struct text *out, const struct rule_field *field)
 {
-    static const char *const policies[] = {"partner-center", "crm", "latest", "manual"};
+    struct text remarks;
+    size_t begin;
+    int status = -1;
 
-    if (text_appendf(out, "  %-*s ", NAME_WIDTH, field->name) < 0 ||
-        append_paths(out, field, SIDE_PARTNER_CENTER) < 0 || text_appendf(out, " %s ", arrow_of(field)) < 0 ||
-        append_paths(out, field, SIDE_CRM) < 0 || text_appendf(out, " conflict: %s", policies[field->policy]) < 0 ||
-        append_occasions(out, field, SIDE_CRM) < 0 || append_occasions(out, field, SIDE_PARTNER_CENTER) < 0)
-        return -1;
-    return text_append(out, "\n");
+    text_init(&remarks, REMARKS_MAX);
+    if (append_remarks(&remarks, field) < 0 || text_appendf(out, "  %-*s ", NAME_WIDTH, field->name) < 0)
+        goto out;
+    begin = out->length;
+    if (append_paths(out, field, SIDE_PARTNER_CENTER) < 0 || append_blanks(out, begin) < 0 ||
+        text_appendf(out, " %s ", arrow_of(field)) < 0)
+        goto out;
+    begin = out->length;
+    if (append_paths(out, field, SIDE_CRM) < 0 ||
+        (remarks.length > 0 && (append_blanks(out, begin) < 0 || text_appendf(out, " %s", text_string(&remarks)) < 0)))
+        goto out;
+    status = text_append(out, "\n");
+out:
+    text_done(&remarks);
+    return status;
 }
 
 static int append_summary(struct text *out, const char *path, const struct rules *rules)
@@ -163,9 +195,13 @@ static int test(const char *const *paths, size_t count)
 
 /* --- preview ------------------------------------------------------------------------------------------------------ */
 
-static int preview(const struct command_line *line)
+int command_preview(const struct command_line *line, const char *rules_path, const struct deal *deal)
 {
-    const char *rules_path = command_line_option(line, "rules");
+    const struct preview_request request = {.partner_center = line->arguments[0],
+                                            .crm = line->arguments[1],
+                                            .base = command_line_option(line, "base"),
+                                            .deal = deal,
+                                            .as_json = command_line_option(line, "json") != NULL};
     struct diagnostics diagnostics = DIAGNOSTICS_INIT;
     struct error err = ERROR_INIT;
     struct rules *rules;
@@ -179,8 +215,7 @@ static int preview(const struct command_line *line)
     text_init(&out, OUTPUT_MAX);
     rules = file_input_rules(&diagnostics, rules_path);
     print_diagnostics(&diagnostics);
-    if (rules && preview_run(rules, command_line_option(line, "base"), line->arguments[0], line->arguments[1],
-                             command_line_option(line, "json") != NULL, &out, &err) == 0) {
+    if (rules && preview_run(rules, &request, &out, &err) == 0) {
         print_text(stdout, &out);
         status = EXIT_OK;
     } else if (rules) {
@@ -216,5 +251,5 @@ int command_run(const struct command_line *line)
         return check(line->arguments[0], command_line_option(line, "config"));
     if (strcmp(line->command->name, "test") == 0)
         return test(line->arguments, line->argument_count);
-    return preview(line);
+    return command_preview(line, command_line_option(line, "rules"), NULL);
 }

@@ -48,6 +48,7 @@ static int fill_decision(const struct deal *deal, const struct decide_cause *cau
     }
     if (text_assign(&decision->deal_key, deal->key, err) < 0 ||
         text_assign(&decision->referral_id, deal->referral_id, err) < 0 ||
+        text_assign(&decision->crm_system, context->rules->crm, err) < 0 ||
         text_assign(&decision->crm_id, deal->crm_id, err) < 0 ||
         text_assign(&decision->rules_version, context->rules->version, err) < 0 ||
         text_assign(&decision->decided_at, cause->at, err) < 0 ||

@@ -10,6 +10,7 @@
 #include "common/runtime/program.h"
 #include "mapper/column_check.h"
 #include "mapper/commands.h"
+#include "mapper/deal_lookup.h"
 #include "mapper/file_input.h"
 #include "mapper/settle_command.h"
 #include "mapper/worker.h"
@@ -272,10 +273,42 @@ static int settle(const struct command_line *line)
         status = EXIT_OK;
     } else if (app.rules) {
         (void)fprintf(stderr, "tandem-mapper settle: %s\n", err.message);
-        status = err.class == ERROR_CONFIG ? EXIT_USAGE : EXIT_KAFKA;
+        status = err.class == ERROR_CONFIG ? EXIT_USAGE : exit_status_of(&err);
     }
     diagnostics_done(&diagnostics);
     rules_free(app.rules);
+    config_free(app.config);
+    return status;
+}
+
+/* --- Preview with what is known of the deal ----------------------------------------------------------------------- */
+
+static int preview_deal(const struct command_line *line)
+{
+    const char *rules_path = command_line_option(line, "rules");
+    const char *config_path = command_line_option(line, "config");
+    struct app app = {0};
+    struct diagnostics diagnostics = DIAGNOSTICS_INIT;
+    struct error err = ERROR_INIT;
+    struct deal deal;
+    int status = EXIT_BAD_CONFIG;
+    bool is_loaded;
+
+    if (!config_path || command_line_option(line, "base")) {
+        (void)fputs("tandem-mapper preview: --deal needs --config, and goes without --base\n", stderr);
+        return EXIT_USAGE;
+    }
+    log_setup(PROGRAM, LOG_LEVEL_WARNING);
+    is_loaded = load_config(&app, config_path, true, &diagnostics) == 0;
+    print_diagnostics(&diagnostics);
+    if (is_loaded && deal_lookup(&app.kafka_settings, command_line_option(line, "deal"), &deal, &err) == 0) {
+        status = command_preview(line, rules_path ? rules_path : app.mapper_settings.rules, &deal);
+        deal_done(&deal);
+    } else if (is_loaded) {
+        (void)fprintf(stderr, "tandem-mapper preview: %s\n", err.message);
+        status = text_equal(err.code, "deal.unknown") ? EXIT_USAGE : exit_status_of(&err);
+    }
+    diagnostics_done(&diagnostics);
     config_free(app.config);
     return status;
 }
@@ -287,8 +320,10 @@ static const struct option_spec CHECK_OPTIONS[] = {
 };
 
 static const struct option_spec PREVIEW_OPTIONS[] = {
-    {"rules", "FILE", "The rules to apply; needed."},
+    {"rules", "FILE", "The rules to apply; needed, but with --deal those of the configuration are taken without it."},
     {"base", "FILE", "Both records as they were when they last agreed: {\"partner_center\": {…}, \"crm\": {…}}."},
+    {"deal", "KEY", "In place of --base: what Tandem knows of this deal, from Kafka; needs --config."},
+    {"config", "FILE", "With --deal: the mapper's configuration."},
     {"json", NULL, "Print the decisions as they would be in the topic."},
 };
 
@@ -302,8 +337,9 @@ static const struct command_spec COMMANDS[] = {
          "--deal, --field and --take are needed; the audit's view manual_conflicts lists what is open. The order goes\n"
          "to the running mapper by way of Kafka; what it writes, and why, stands in the audit.\n"
          "\n"
-         "Exit status: 0 when Kafka has it, 64 when the rules have no such field or settle it themselves, 71 when\n"
-         "the brokers do not take it, 78 for the configuration or the rules.\n",
+         "Exit status: 0 when Kafka has it, 64 when there is no such deal, no conflict of it waits in this field, or the\n"
+         "rules have no such field or settle it themselves, 1 when the brokers do not answer, 71 when topics or rights at\n"
+         "Kafka are not as they must be, 78 for the configuration or the rules.\n",
      .options = SETTLE_OPTIONS,
      .option_count = ARRAY_LENGTH(SETTLE_OPTIONS),
      .needs_config = true},
@@ -322,10 +358,12 @@ static const struct command_spec COMMANDS[] = {
      .arguments = "REFERRAL CRM_RECORD",
      .help = "Show what would be written for two records, given as JSON files ('-': there is none), and why.",
      .details =
-         "The records are what the two systems' APIs answer. Without --base they have never agreed, as when a\n"
-         "referral meets an opportunity for the first time. --rules is needed. Nothing is read or written elsewhere.\n"
+         "The records are what 'tandem-ingest read' prints, or what the two systems' APIs answer. Without --base and\n"
+         "--deal they have never agreed, as when a referral meets an opportunity for the first time. --rules is needed\n"
+         "without --deal. Nothing is written anywhere.\n"
          "\n"
-         "Exit status: 0 when it is shown, 78 when a file cannot be used.\n",
+         "Exit status: 0 when it is shown, 64 for the command line or when there is no such deal, 1 when the brokers do\n"
+         "not answer, 71 when topics or rights at Kafka are not as they must be, 78 when a file cannot be used.\n",
      .options = PREVIEW_OPTIONS,
      .option_count = ARRAY_LENGTH(PREVIEW_OPTIONS)},
 };
@@ -357,5 +395,9 @@ int main(int argc, char **argv)
         return describe_config();
     if (!line.command->name)
         return run(&line);
-    return strcmp(line.command->name, "settle") == 0 ? settle(&line) : command_run(&line);
+    if (strcmp(line.command->name, "settle") == 0)
+        return settle(&line);
+    if (strcmp(line.command->name, "preview") == 0 && command_line_option(&line, "deal"))
+        return preview_deal(&line);
+    return command_run(&line);
 }

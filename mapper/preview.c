@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/json.h"
+#include "common/messages/record.h"
 #include "mapper/file_input.h"
 #include "mapper/trial.h"
 
@@ -117,10 +118,37 @@ static int append_steps(struct text *out, const json_t *steps)
     return json_array_size(steps) == 0 ? text_append(out, "nothing to write\n") : 0;
 }
 
-static int read_record(const char *path, json_t **ret_record, struct error *err)
+/* New reference: the record itself, which a reading holds among its documents; the others go to *ret_related, which may be
+ * NULL. */
+static json_t *main_document(json_t *content, enum side side, json_t **ret_related)
 {
-    *ret_record = NULL;
-    return strcmp(path, "-") == 0 ? 0 : file_input_json(path, ret_record, err);
+    json_t *documents = json_object_get(content, "documents");
+    json_t *own = record_document_of(documents, side == SIDE_CRM ? "crm" : "own");
+
+    if (!own)
+        return json_incref(content);
+    if (!ret_related)
+        return json_incref(json_object_get(own, "body"));
+    *ret_related = json_array();
+    for (size_t k = 0; k < json_array_size(documents); k++) {
+        if (json_array_get(documents, k) != own)
+            (void)json_array_append(*ret_related, json_array_get(documents, k));
+    }
+    return json_incref(json_object_get(own, "body"));
+}
+
+static int read_record(const char *path, enum side side, struct trial_input *input, struct error *err)
+{
+    json_auto_t *content = NULL;
+
+    if (strcmp(path, "-") == 0)
+        return 0;
+    if (file_input_json(path, &content, err) < 0)
+        return -1;
+    input->now[side] = main_document(content, side, side == SIDE_PARTNER_CENTER ? &input->related : NULL);
+    if (!json_is_object(input->now[side]))
+        return error_set(err, ERROR_CONFIG, "preview.record", "%s: holds no record", path);
+    return 0;
 }
 
 static int read_base(const char *path, struct trial_input *input, struct error *err)
@@ -131,8 +159,9 @@ static int read_base(const char *path, struct trial_input *input, struct error *
         return 0;
     if (file_input_json(path, &base, err) < 0)
         return -1;
-    input->base[SIDE_PARTNER_CENTER] = json_incref(json_object_get(base, "partner_center"));
-    input->base[SIDE_CRM] = json_incref(json_object_get(base, "crm"));
+    input->base[SIDE_PARTNER_CENTER] =
+        main_document(json_object_get(base, "partner_center"), SIDE_PARTNER_CENTER, &input->base_related);
+    input->base[SIDE_CRM] = main_document(json_object_get(base, "crm"), SIDE_CRM, NULL);
     if (!json_is_object(input->base[SIDE_PARTNER_CENTER]) || !json_is_object(input->base[SIDE_CRM]))
         return error_set(err, ERROR_CONFIG, "preview.base", "%s: holds objects 'partner_center' and 'crm'", path);
     return 0;
@@ -153,18 +182,19 @@ static int print_steps(const json_t *steps, bool as_json, struct text *out, stru
     return status < 0 ? too_long(err) : 0;
 }
 
-int preview_run(const struct rules *rules, const char *base, const char *partner_center, const char *crm, bool as_json,
-                struct text *out, struct error *err)
+int preview_run(const struct rules *rules, const struct preview_request *request, struct text *out, struct error *err)
 {
-    struct trial_input input = {0};
+    struct trial_input input = {.deal = request->deal};
     json_t *steps = NULL;
     int status = -1;
 
-    if (read_record(partner_center, &input.now[SIDE_PARTNER_CENTER], err) == 0 &&
-        read_record(crm, &input.now[SIDE_CRM], err) == 0 && read_base(base, &input, err) == 0 &&
+    if (read_record(request->partner_center, SIDE_PARTNER_CENTER, &input, err) == 0 &&
+        read_record(request->crm, SIDE_CRM, &input, err) == 0 && read_base(request->base, &input, err) == 0 &&
         trial_run(rules, &input, &steps, err) == 0)
-        status = print_steps(steps, as_json, out, err);
+        status = print_steps(steps, request->as_json, out, err);
     json_decref(steps);
+    json_decref(input.related);
+    json_decref(input.base_related);
     for (int side = 0; side < SIDE_COUNT; side++) {
         json_decref(input.now[side]);
         json_decref(input.base[side]);

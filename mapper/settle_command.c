@@ -11,6 +11,7 @@
 #include "common/kafka/topics.h"
 #include "common/messages/record.h"
 #include "common/runtime/loop.h"
+#include "mapper/deal_lookup.h"
 
 #define INSTANCE "settle"
 
@@ -54,6 +55,21 @@ static int check(const struct rules *rules, const struct settle_request *request
     if (!text_equal(request->take, side_name(SIDE_PARTNER_CENTER)) && !text_equal(request->take, side_name(SIDE_CRM)))
         return error_set(err, ERROR_CONFIG, "settle.take", "take the value of partner-center or of crm");
     return 0;
+}
+
+/* The deal as its last committed merge has left it: a conflict that stands in the audit stands there as well. */
+static int check_deal(const struct kafka_settings *kafka, const struct settle_request *request, struct error *err)
+{
+    struct deal deal;
+    int status = 0;
+
+    if (deal_lookup(kafka, request->deal_key, &deal, err) < 0)
+        return -1;
+    if (!json_object_get(deal.parked, request->field))
+        status = error_set(err, ERROR_CONFIG, "settle.not_parked",
+                           "no conflict of '%s' waits to be settled in deal %.100s", request->field, deal.key);
+    deal_done(&deal);
+    return status;
 }
 
 static char *write_record(const struct settle_request *request, const char *now, size_t *ret_length, struct error *err)
@@ -132,7 +148,7 @@ int settle_command_run(const struct kafka_settings *kafka, const struct rules *r
     char *topic;
     int status = -1;
 
-    if (check(rules, request, err) < 0)
+    if (check(rules, request, err) < 0 || check_deal(kafka, request, err) < 0)
         return -1;
     topic = kafka_topic_name(kafka, TOPIC_RECORDS);
     if (!topic)

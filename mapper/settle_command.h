@@ -14,8 +14,8 @@ struct settle_request {
     const char *take;  /* "partner-center" or "crm" */
 };
 
-/* ERROR_CONFIG when the rules have no such field, or it is not settled by hand; ERROR_TRANSIENT when the brokers do not
- * take the message in time. */
+/* ERROR_CONFIG when the rules have no such field, or it is not settled by hand, or the deal does not exist or has no
+ * conflict that waits there; ERROR_TRANSIENT when the brokers do not answer in time. */
 int settle_command_run(const struct kafka_settings *kafka, const struct rules *rules,
                        const struct settle_request *request, struct error *err) TANDEM_MUST_CHECK;
 

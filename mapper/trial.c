@@ -15,6 +15,7 @@
 struct trial {
     const struct rules *rules;
     json_t *documents[SIDE_COUNT]; /* as they stand; NULL: not there */
+    json_t *related;               /* borrowed; NULL: none */
     struct deal deal;
     struct merge_context context;
     json_t *steps;
@@ -53,13 +54,14 @@ static const char *changed_at(enum side side, const json_t *document)
 }
 
 /* As ingest and pusher make them; without a version, so that the newest is whatever comes last. */
-static json_t *readings_of(const struct rules *rules, enum side side, const json_t *document, struct error *err)
+static json_t *readings_of(const struct trial *trial, enum side side, const json_t *document, struct error *err)
 {
-    json_t *entry = record_document(side == SIDE_CRM ? "crm" : "own", id_of(rules, side, document), NULL,
+    json_t *entry = record_document(side == SIDE_CRM ? "crm" : "own", id_of(trial->rules, side, document), NULL,
                                     changed_at(side, document), NULL, json_deep_copy(document));
     json_t *readings = json_array();
 
-    if (!entry || !readings || json_array_append_new(readings, entry) < 0) {
+    if (!entry || !readings || json_array_append_new(readings, entry) < 0 ||
+        (side == SIDE_PARTNER_CENTER && trial->related && json_array_extend(readings, trial->related) < 0)) {
         json_decref(readings);
         error_no_memory(err);
         return NULL;
@@ -69,7 +71,7 @@ static json_t *readings_of(const struct rules *rules, enum side side, const json
 
 static int see(struct trial *trial, enum side side, const json_t *document, struct error *err)
 {
-    json_auto_t *readings = readings_of(trial->rules, side, document, err);
+    json_auto_t *readings = readings_of(trial, side, document, err);
     char **id = side == SIDE_CRM ? &trial->deal.crm_id : &trial->deal.referral_id;
     enum deal_news news;
 
@@ -137,7 +139,7 @@ static int tell_outcome(struct trial *trial, const struct decision *decision, en
                         struct merge_effects *effects, struct error *err)
 {
     const char *id = id_of(trial->rules, target, trial->documents[target]);
-    json_auto_t *readings = readings_of(trial->rules, target, trial->documents[target], err);
+    json_auto_t *readings = readings_of(trial, target, trial->documents[target], err);
     /* Borrowed members: merge_outcome() copies what it keeps. */
     const struct outcome outcome = {.decision_id = decision->id,
                                     .decision_number = decision->number,
@@ -189,6 +191,7 @@ static int follow(struct trial *trial, struct merge_effects *effects, struct err
 
 static int set_base(struct trial *trial, const struct trial_input *input, struct error *err)
 {
+    trial->related = input->base_related;
     for (int side = 0; side < SIDE_COUNT; side++) {
         if (see(trial, (enum side)side, input->base[side], err) < 0)
             return -1;
@@ -202,12 +205,13 @@ static int set_base(struct trial *trial, const struct trial_input *input, struct
         /* What comes now is newer, whatever its version says. */
         json_object_clear(json_object_get(deal_seen(&trial->deal, (enum side)side), "documents"));
     }
+    trial->related = input->related;
     return 0;
 }
 
 static int merge_side(struct trial *trial, enum side side, struct merge_effects *effects, struct error *err)
 {
-    json_auto_t *readings = readings_of(trial->rules, side, trial->documents[side], err);
+    json_auto_t *readings = readings_of(trial, side, trial->documents[side], err);
     char *side_text = text_copy(side_name(side));
     char *key = text_copy(trial->deal.key);
     char *read_at = text_copy(changed_at(side, trial->documents[side]));
@@ -245,21 +249,58 @@ static int run(struct trial *trial, const struct trial_input *input, struct erro
     return follow(trial, &effects, err);
 }
 
+/* The records are those of the deal, and all it has. */
+static int check_deal(const struct rules *rules, const struct trial_input *input, struct error *err)
+{
+    for (int side = 0; side < SIDE_COUNT; side++) {
+        const char *known = side == SIDE_CRM ? input->deal->crm_id : input->deal->referral_id;
+        const char *gone = side == SIDE_CRM ? input->deal->gone_crm : input->deal->gone_partner_center;
+
+        if (known && !gone && !input->now[side])
+            return error_set(err, ERROR_CONFIG, "trial.incomplete", "the deal's %s is %s, and is missing here",
+                             side == SIDE_CRM ? "CRM record" : "referral", known);
+        if (known && input->now[side] && !text_equal(known, id_of(rules, (enum side)side, input->now[side])))
+            return error_set(err, ERROR_CONFIG, "trial.other_deal", "the deal's %s is %s, and here is another one",
+                             side == SIDE_CRM ? "CRM record" : "referral", known);
+    }
+    return 0;
+}
+
+static int copy_deal(const struct deal *deal, struct deal *ret_copy, struct error *err)
+{
+    size_t length = 0;
+    char *state = deal_write(deal, &length);
+    int status = state ? deal_read(state, length, ret_copy, err) : error_no_memory(err);
+
+    free(state);
+    return status;
+}
+
+static int begin_deal(const struct rules *rules, const struct trial_input *input, struct deal *ret_deal,
+                      struct error *err)
+{
+    char *key;
+    int status;
+
+    if (input->deal)
+        return check_deal(rules, input, err) < 0 ? -1 : copy_deal(input->deal, ret_deal, err);
+    key = input->now[SIDE_PARTNER_CENTER]
+              ? text_copy(id_of(rules, SIDE_PARTNER_CENTER, input->now[SIDE_PARTNER_CENTER]))
+              : text_format(DEAL_KEY_PREFIX_CRM "%s", crm_id(rules, input->now[SIDE_CRM]));
+    status = key ? deal_init(ret_deal, key, err) : error_no_memory(err);
+    free(key);
+    return status;
+}
+
 int trial_run(const struct rules *rules, const struct trial_input *input, json_t **ret_steps, struct error *err)
 {
-    struct trial trial = {.rules = rules, .context = {.rules = rules, .topic = "trial"}};
-    char *key = NULL;
+    struct trial trial = {.rules = rules, .related = input->related, .context = {.rules = rules, .topic = "trial"}};
     int status = -1;
 
     if (!input->now[SIDE_PARTNER_CENTER] && !input->now[SIDE_CRM])
         return error_set(err, ERROR_CONFIG, "trial.empty", "there is no record on either side");
-    key = input->now[SIDE_PARTNER_CENTER]
-              ? text_copy(id_of(rules, SIDE_PARTNER_CENTER, input->now[SIDE_PARTNER_CENTER]))
-              : text_format("crm:%s", crm_id(rules, input->now[SIDE_CRM]));
-    if (!key || deal_init(&trial.deal, key, err) < 0) {
-        free(key);
-        return error_no_memory(err);
-    }
+    if (begin_deal(rules, input, &trial.deal, err) < 0)
+        return -1;
     trial.steps = json_array();
     for (int side = 0; side < SIDE_COUNT; side++)
         trial.documents[side] = json_deep_copy(input->now[side]);
@@ -273,6 +314,5 @@ int trial_run(const struct rules *rules, const struct trial_input *input, json_t
     json_decref(trial.documents[SIDE_PARTNER_CENTER]);
     json_decref(trial.documents[SIDE_CRM]);
     deal_done(&trial.deal);
-    free(key);
     return status;
 }

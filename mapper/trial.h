@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "common/base/error.h"
+#include "mapper/deal.h"
 #include "mapper/rules.h"
 
 enum { TRIAL_STEPS_MAX = 8 };
@@ -16,6 +17,9 @@ enum { TRIAL_STEPS_MAX = 8 };
 struct trial_input {
     json_t *now[SIDE_COUNT];  /* the systems' documents; NULL: there is no such record */
     json_t *base[SIDE_COUNT]; /* as they were when both last agreed; NULL (both): they have never met */
+    json_t *related;          /* array of other parties' referrals (messages/record.h); NULL: none */
+    json_t *base_related;     /* those of `base` */
+    const struct deal *deal;  /* what is known of the deal, in place of `base`; NULL: nothing */
 };
 
 /* New reference to an array of steps: {"decision": …}, {"request": …} (a notification), {"record": …}, {"problem":

@@ -86,10 +86,13 @@ static bool set_origin(json_t *row, const struct audit_origin *origin, const cha
 static bool set_decision(json_t *row, const struct decision *decision)
 {
     const char *system = decision->system;
-    bool is_to_crm = text_equal(decision->target, "crm");
+    /* Decisions of a mapper that does not tell it yet. */
+    const char *crm = decision->crm_system != NULL          ? decision->crm_system
+                      : text_equal(decision->target, "crm") ? system
+                                                            : NULL;
 
     return set_text(row, "deal_key", decision->deal_key) && set_text(row, "referral_id", decision->referral_id) &&
-           set_text(row, "crm_system", is_to_crm ? system : NULL) && set_text(row, "crm_id", decision->crm_id) &&
+           set_text(row, "crm_system", crm) && set_text(row, "crm_id", decision->crm_id) &&
            set_text(row, "decision_id", decision->id) && set_integer(row, "decision_number", decision->number) &&
            set_text(row, "direction", direction_of(decision)) && set_text(row, "target", decision->target) &&
            set_text(row, "system", system) && set_text(row, "record_type", decision->record_type) &&

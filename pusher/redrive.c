@@ -24,6 +24,8 @@ enum {
 struct run {
     const struct kafka_settings *kafka;
     const struct redrive_request *request;
+    struct set_aside_selection selection; /* the request's, with what the audit knows of its deal */
+    char *deal_names[REDRIVE_NAMES_MAX];
     FILE *out;
     struct loop *loop;
     struct loop_timer *timer;
@@ -116,7 +118,7 @@ static bool is_hindered(struct run *run, const struct set_aside *letter)
 
 static void note_place(struct run *run, const struct set_aside *letter)
 {
-    const struct set_aside_selection *selection = &run->request->selection;
+    const struct set_aside_selection *selection = &run->selection;
 
     for (size_t i = 0; i < selection->place_count; i++)
         run->is_there[i] |= selection->places[i].partition == letter->message.partition &&
@@ -126,7 +128,7 @@ static void note_place(struct run *run, const struct set_aside *letter)
 /* Of the letters that were named by their places. */
 static void name_absent(struct run *run)
 {
-    const struct set_aside_selection *selection = &run->request->selection;
+    const struct set_aside_selection *selection = &run->selection;
 
     for (size_t i = 0; i < selection->place_count; i++) {
         if (run->is_there[i])
@@ -140,8 +142,7 @@ static void name_absent(struct run *run)
 /* There is nothing to drive in a validation event; it is only told of to somebody who names it. */
 static bool is_passed_over(const struct run *run, const struct set_aside *letter)
 {
-    return run->request->drives && run->request->selection.place_count == 0 &&
-           strcmp(letter->code, DEAD_LETTER_CODE_TEST) == 0;
+    return run->request->drives && run->selection.place_count == 0 && strcmp(letter->code, DEAD_LETTER_CODE_TEST) == 0;
 }
 
 static void on_message(void *arg, const struct kafka_message *message)
@@ -158,7 +159,7 @@ static void on_message(void *arg, const struct kafka_message *message)
         return;
     }
     note_place(run, letter);
-    if (!set_aside_is_meant(letter, &run->request->selection) || is_passed_over(run, letter)) {
+    if (!set_aside_is_meant(letter, &run->selection) || is_passed_over(run, letter)) {
         set_aside_free(letter);
         return;
     }
@@ -304,18 +305,28 @@ static void on_read(void *arg, int32_t partition, int64_t next_offset)
 
 /* --- The command -------------------------------------------------------------------------------------------------- */
 
+/* Of the deal that is meant: a letter may name it by a key or by either record. */
+static int learn_names(struct run *run, struct error *err)
+{
+    if (run->selection.deal == NULL)
+        return 0;
+    run->selection.deal_names = run->deal_names;
+    return redrive_audit_names(run->audit, run->selection.deal, run->deal_names, &run->selection.deal_name_count, err);
+}
+
 static int open_audit(struct run *run, const struct postgres_settings *postgres, struct error *err)
 {
     struct error failure = ERROR_INIT;
 
     if (redrive_audit_open(postgres, run->request->drives && !run->request->is_dry_run, &run->audit, &failure) == 0)
-        return 0;
+        return learn_names(run, err);
     /* Nothing is driven without a row; but to look, at a time when the database is away, is worth it. */
     if (run->request->drives) {
         *err = failure;
         return -1;
     }
-    (void)fprintf(run->out, "which letters were driven again is not known: %s\n", failure.message);
+    (void)fprintf(run->out, "which letters were driven again is not known%s: %s\n",
+                  run->selection.deal == NULL ? "" : ", nor other names of the deal", failure.message);
     return 0;
 }
 
@@ -345,7 +356,7 @@ static int work(struct run *run, struct error *err)
 int redrive_run(const struct kafka_settings *kafka, const struct postgres_settings *postgres,
                 const struct redrive_request *request, FILE *out, size_t *ret_failures, struct error *err)
 {
-    struct run run = {.kafka = kafka, .request = request, .out = out};
+    struct run run = {.kafka = kafka, .request = request, .selection = request->selection, .out = out};
     int status = -1;
 
     if (loop_new(&run.loop, err) < 0)
@@ -360,6 +371,8 @@ int redrive_run(const struct kafka_settings *kafka, const struct postgres_settin
     redrive_audit_close(run.audit);
     while (run.first != NULL)
         drop_first(&run);
+    for (size_t i = 0; i < run.selection.deal_name_count; i++)
+        free(run.deal_names[i]);
     loop_timer_free(run.timer);
     loop_free(run.loop);
     *ret_failures = run.failures;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "common/base/json.h"
+#include "common/base/text.h"
 #include "common/base/uuid.h"
 #include "common/runtime/loop.h"
 #include "pusher/letter.h"
@@ -93,6 +94,37 @@ void redrive_audit_close(struct redrive_audit *audit)
 }
 
 /* --- Asking and noting -------------------------------------------------------------------------------------------- */
+
+/* A deal with a referral stands under the referral's id; before it had one, under "crm:" and its CRM record's. */
+int redrive_audit_names(struct redrive_audit *audit, const char *name, char *ret_names[static REDRIVE_NAMES_MAX],
+                        size_t *ret_count, struct error *err)
+{
+    static const char sql[] =
+        "SELECT DISTINCT name FROM audit, unnest(ARRAY[deal_key, referral_id, crm_id, 'crm:' || crm_id]) AS name "
+        "WHERE name IS NOT NULL AND (deal_key IN ($1, lower($1)) OR crm_id = regexp_replace(lower($1), '^crm:', '')) "
+        "LIMIT $2::integer";
+    char most[NUMBER_SIZE];
+    const char *const values[] = {name, most};
+    PGresult *result = NULL;
+    size_t count = 0;
+    int status = 0;
+
+    (void)snprintf(most, sizeof(most), "%d", (int)REDRIVE_NAMES_MAX);
+    if (execute(audit, sql, (int)ARRAY_LENGTH(values), values, "look for the deal in the audit", &result, err) < 0)
+        return -1;
+    for (int row = 0; row < PQntuples(result) && count < REDRIVE_NAMES_MAX && status == 0; row++) {
+        ret_names[count] = text_copy(PQgetvalue(result, row, 0));
+        if (ret_names[count] == NULL)
+            status = error_no_memory(err);
+        else
+            count++;
+    }
+    PQclear(result);
+    while (status < 0 && count > 0)
+        free(ret_names[--count]);
+    *ret_count = count;
+    return status;
+}
 
 int redrive_audit_look_up(struct redrive_audit *audit, struct set_aside *letter, struct error *err)
 {

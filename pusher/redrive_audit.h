@@ -19,6 +19,11 @@ int redrive_audit_open(const struct postgres_settings *settings, bool for_drivin
                        struct error *err) TANDEM_MUST_CHECK;
 void redrive_audit_close(struct redrive_audit *audit); /* accepts NULL */
 
+/* All names under which the audit knows a deal of which one is given: a key of it, or the id of one of its records. *ret_names:
+ * keys and ids, at most REDRIVE_NAMES_MAX; free() each. */
+enum { REDRIVE_NAMES_MAX = 16 };
+int redrive_audit_names(struct redrive_audit *audit, const char *name, char *ret_names[static REDRIVE_NAMES_MAX],
+                        size_t *ret_count, struct error *err) TANDEM_MUST_CHECK;
 /* Sets letter->redriven_ms. */
 int redrive_audit_look_up(struct redrive_audit *audit, struct set_aside *letter, struct error *err) TANDEM_MUST_CHECK;
 /* A row "redriven", committed when this returns. */

@@ -146,6 +146,16 @@ static bool is_of_deal(const struct set_aside *letter, const char *deal)
     return slash != NULL && strcmp(slash + 1, colon == NULL ? deal : colon + 1) == 0;
 }
 
+static bool is_of_selected_deal(const struct set_aside *letter, const struct set_aside_selection *selection)
+{
+    if (selection->deal == NULL || is_of_deal(letter, selection->deal))
+        return true;
+    for (size_t i = 0; i < selection->deal_name_count; i++)
+        if (is_of_deal(letter, selection->deal_names[i]))
+            return true;
+    return false;
+}
+
 static bool is_at_a_place(const struct set_aside *letter, const struct set_aside_selection *selection)
 {
     for (size_t i = 0; i < selection->place_count; i++)
@@ -158,7 +168,7 @@ static bool is_at_a_place(const struct set_aside *letter, const struct set_aside
 bool set_aside_is_meant(const struct set_aside *letter, const struct set_aside_selection *selection)
 {
     return letter->message.timestamp_ms >= selection->since_ms && is_at_a_place(letter, selection) &&
-           (selection->deal == NULL || is_of_deal(letter, selection->deal)) &&
+           is_of_selected_deal(letter, selection) &&
            (selection->code == NULL || strcmp(letter->code, selection->code) == 0) &&
            (selection->stage == NULL || strcmp(letter->stage, selection->stage) == 0);
 }

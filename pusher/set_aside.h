@@ -46,6 +46,9 @@ struct set_aside_place {
 struct set_aside_selection {
     int64_t since_ms; /* since 1970 */
     const char *deal; /* key of a deal, or id of a record */
+    /* Further names of that deal: its keys and its records' ids. */
+    char *const *deal_names;
+    size_t deal_name_count;
     const char *code;
     const char *stage;
     struct set_aside_place places[SET_ASIDE_PLACES_MAX]; /* one of these */

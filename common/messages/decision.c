@@ -23,6 +23,7 @@ const struct member DECISION_MEMBERS[] = {
     MEMBER(record_type, MEMBER_TEXT, false, NULL),
     MEMBER(record_id, MEMBER_TEXT, false, NULL),
     MEMBER(referral_id, MEMBER_TEXT, false, NULL),
+    MEMBER(crm_system, MEMBER_TEXT, false, NULL),
     MEMBER(crm_id, MEMBER_TEXT, false, NULL),
     MEMBER(expected_version, MEMBER_TEXT, false, NULL),
     MEMBER(expected_etag, MEMBER_TEXT, false, NULL),

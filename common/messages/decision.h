@@ -36,6 +36,7 @@ struct decision {
     char *record_type; /* "opportunity", "referral", "invitation" (of Microsoft to our referral); NULL for none */
     char *record_id;   /* of the target; NULL for create */
     char *referral_id; /* of the deal, where known */
+    char *crm_system;  /* of the deal, whatever the target: "dynamics-365" */
     char *crm_id;      /* of the deal, where known */
     char *expected_version;
     char *expected_etag;

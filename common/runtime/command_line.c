@@ -94,9 +94,24 @@ static int append_row(struct text *out, const char *left, const char *help)
     return text_appendf(out, "%*s%s\n", (int)padding, "", help);
 }
 
-static int append_options(struct text *out, const struct option_spec *options, size_t count)
+static bool is_of_action(const struct command_action *action, const char *option)
+{
+    const size_t length = strlen(option);
+
+    for (const char *at = action->options; (at = strstr(at, option)) != NULL; at += length) {
+        if (at > action->options && at[-1] == ' ' && at[length] == ' ')
+            return true;
+    }
+    return false;
+}
+
+/* `action`: only those that are for it; NULL: all. */
+static int append_options(struct text *out, const struct option_spec *options, size_t count,
+                          const struct command_action *action)
 {
     for (size_t i = 0; i < count; i++) {
+        if (action != NULL && !is_of_action(action, options[i].name))
+            continue;
         struct text left;
         text_init(&left, OUTPUT_BYTES_MAX);
         const char *value = options[i].value;
@@ -127,28 +142,54 @@ static int append_commands(struct text *out, const struct program_description *d
     return is_first ? 0 : text_appendf(out, "'%s COMMAND --help' tells more.\n", description->name);
 }
 
-static int append_help(struct text *out, const struct program_description *description,
-                       const struct command_spec *command)
+/* NULL: the words name none that there is. */
+static const struct command_action *find_action(const struct parsing *parsing)
 {
+    const struct command_spec *command = parsing->command;
+
+    for (size_t i = 0; command != NULL && parsing->argument_count > 0 && i < command->action_count; i++) {
+        if (strcmp(command->actions[i].name, parsing->argv[1]) == 0)
+            return &command->actions[i];
+    }
+    return NULL;
+}
+
+static int append_usage(struct text *out, const struct parsing *parsing, const struct command_action *action)
+{
+    const struct command_spec *command = parsing->command;
+
+    if (text_append(out, "Usage: ") < 0 || append_name(out, parsing->description, command) < 0)
+        return -1;
+    if (action != NULL)
+        return text_appendf(out, " %s [OPTION...]\n\n%s", action->name, action->help);
+    if (text_append(out, command == NULL ? " COMMAND [OPTION...]" : " [OPTION...]") < 0 ||
+        (command != NULL && command->arguments != NULL && text_appendf(out, " %s", command->arguments) < 0))
+        return -1;
+    if (command == NULL || command->name == NULL)
+        return text_appendf(out, "\n\n%s\n", parsing->description->summary);
+    return text_appendf(out, "\n\n%s\n", command->help);
+}
+
+static int append_help(struct text *out, const struct parsing *parsing)
+{
+    const struct command_spec *command = parsing->command;
+    const struct command_action *action = find_action(parsing);
     bool is_whole = command == NULL || command->name == NULL;
-    if (text_append(out, "Usage: ") < 0 || append_name(out, description, command) < 0 ||
-        text_append(out, command == NULL ? " COMMAND [OPTION...]" : " [OPTION...]") < 0)
+
+    if (append_usage(out, parsing, action) < 0)
         return -1;
-    if (command != NULL && command->arguments != NULL && text_appendf(out, " %s", command->arguments) < 0)
+    if (action == NULL && command != NULL && command->details != NULL &&
+        text_appendf(out, "\n%s", command->details) < 0)
         return -1;
-    if (text_appendf(out, "\n\n%s\n", is_whole ? description->summary : command->help) < 0)
-        return -1;
-    if (command != NULL && command->details != NULL && text_appendf(out, "\n%s", command->details) < 0)
-        return -1;
-    if (is_whole && append_commands(out, description) < 0)
+    if (is_whole && append_commands(out, parsing->description) < 0)
         return -1;
     if (text_append(out, "\nOptions:\n") < 0)
         return -1;
-    if (command != NULL && append_options(out, command->options, command->option_count) < 0)
+    if (command != NULL && append_options(out, command->options, command->option_count, action) < 0)
         return -1;
-    if (command != NULL && command->needs_config && append_options(out, CONFIG_OPTIONS, CONFIG_OPTION_COUNT) < 0)
+    if (command != NULL && command->needs_config && append_options(out, CONFIG_OPTIONS, CONFIG_OPTION_COUNT, NULL) < 0)
         return -1;
-    return append_options(out, COMMON_OPTIONS, COMMON_OPTION_COUNT);
+    return append_options(out, COMMON_OPTIONS, COMMON_OPTION_COUNT, NULL);
 }
 
 static int append_version(struct text *out, const struct program_description *description)
@@ -163,8 +204,7 @@ static int answer(const struct parsing *parsing, bool is_help)
 {
     struct text out;
     text_init(&out, OUTPUT_BYTES_MAX);
-    int result = is_help ? append_help(&out, parsing->description, parsing->command)
-                         : append_version(&out, parsing->description);
+    int result = is_help ? append_help(&out, parsing) : append_version(&out, parsing->description);
     if (result == 0) {
         (void)fputs(text_string(&out), stdout);
         (void)fflush(stdout);

@@ -21,14 +21,23 @@ struct option_spec {
     const char *help;
 };
 
+/* What a command does whose first argument says it: `register show`. */
+struct command_action {
+    const char *name;
+    const char *help;    /* whole lines that --help shows below the usage */
+    const char *options; /* names of the command's options that are for it, each between blanks: " url events " */
+};
+
 struct command_spec {
     const char *name;      /* NULL: the program without a command */
     const char *arguments; /* "RULES RECORD...": how many; "..." after the last: one or more of it. NULL: none */
     const char *help;
     const char *details; /* whole lines that --help shows below; NULL: none */
     const struct option_spec *options;
-    size_t option_count; /* at most COMMAND_OPTIONS_MAX */
-    bool needs_config;   /* --config is required, and the options about the configuration exist */
+    size_t option_count;                  /* at most COMMAND_OPTIONS_MAX */
+    bool needs_config;                    /* --config is required, and the options about the configuration exist */
+    const struct command_action *actions; /* `COMMAND ACTION --help` tells one of them alone; NULL: none */
+    size_t action_count;
 };
 
 struct program_description {

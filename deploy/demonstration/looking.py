@@ -16,10 +16,16 @@ def lines(running: Running, referral: str, opportunity: str) -> str:
     ca = folder / "tls/ca.pem"
     center, crm = running.partner_center.url + "/_sim", running.dynamics_365.url + "/_sim"
     curl = f"curl -sS --cacert {ca}"
+    # As secret as `tandem-pusher migrate --conninfo-file` wants it.
+    (folder / "database").touch(mode=0o600)
     (folder / "database").write_text(stack.dsn + "\n")
     psql = f'psql "$(cat {folder}/database)"'
     topics = f"{sys.executable} {ROOT}/tests/support/topics.py {running.broker.bootstrap}"
-    ingest = stack.programs[0]
+    ingest, mapper, pusher = ((each.command[0], each.config) for each in stack.programs)
+    read = f"{ingest[0]} read --config {ingest[1]}"
+    records = {"referral": (folder / "referral.json", referral), "opportunity": (folder / "opportunity.json", opportunity)}
+    reads = [f"{read} --{side} {identifier} > {file}" for side, (file, identifier) in records.items()]
+    previewed = f"{mapper[0]} preview --deal {referral} --config {mapper[1]}"
     text = [
         "the programs: metrics, readiness, log (JSON, a line an entry), configuration",
         *(
@@ -46,8 +52,17 @@ def lines(running: Running, referral: str, opportunity: str) -> str:
         f"   {curl} -X PATCH {crm}/opportunities/{opportunity} -d '{{\"description\": \"Written in the CRM\"}}'",
         f"   {curl} {crm}/opportunities -d '{{\"name\": \"One more\", \"sync\": true}}'",
         f"   {curl} {crm}/journal",
-        "the real commands, with this demo's configuration",
-        f"   {ingest.command[0]} register show --config {ingest.config}",
+        "the real commands, with this demo's configuration: what is registered; what of existing deals would be taken up",
+        f"   {ingest[0]} register show --config {ingest[1]}",
+        f"   {ingest[0]} backfill --dry-run --config {ingest[1]}",
+        "both records of a deal as Tandem reads them, and what would be written for them now, and why",
+        f"   {read} --referral {referral}",
+        f"   {' && '.join(reads)} && {previewed} {' '.join(str(file) for file, _ in records.values())}",
+        "what was set aside; what would be driven again; what waits for a person, and how it is settled",
+        f"   {pusher[0]} letters --deal {opportunity} --config {pusher[1]}",
+        f"   {pusher[0]} redrive --since 24h --dry-run --config {pusher[1]}",
+        f"   {psql} -c 'SELECT * FROM tandem.manual_conflicts'",
+        f"   {mapper[0]} settle --help",
         f"everything is below {folder}; more routes are in docs/simulators.md",
         f"   {ROOT}/deploy/demo --show   prints this again",
         f"   {ROOT}/deploy/demo --stop   ends it all",

@@ -130,13 +130,18 @@ def test_only_linked_deals_are_told_when_asked(ingest: Ingest) -> None:
     assert sum(told(ingest).values()) == 2 + 4
 
 
-def test_dry_run_counts_and_tells_nothing(ingest: Ingest, tmp_path: Path) -> None:
-    linked(ingest)
+def test_dry_run_lists_each_deal_and_tells_nothing(ingest: Ingest, tmp_path: Path) -> None:
+    pair, ours, theirs = linked(ingest), referral(ingest), row(ingest)
     lost = row(ingest, str(uuid.uuid4()))
     report = tmp_path / "report.jsonl"
     result = backfill(ingest, "--dry-run", "--report", str(report))
     assert "referral_not_visible" in result.stdout and lost in result.stdout
-    assert [each["opportunity"] for each in lines_of(report)] == [lost]
+    [*deals, finding] = lines_of(report)
+    wanted = [("linked", *pair), ("referral_only", ours, None), ("opportunity_only", None, theirs)]
+    assert sorted(map(str, wanted)) == sorted(str((each["deal"], each["referral"], each["opportunity"])) for each in deals)
+    assert (finding["reason"], finding["opportunity"]) == ("referral_not_visible", lost)
+    for word, *ids in wanted:
+        assert re.search(rf"^{word} +{ids[0] or '-'} +{ids[1] or '-'}$", result.stdout, re.MULTILINE)
     assert not told(ingest) and position(ingest) is None
     assert all(each["method"] == "GET" for each in ingest.partner_center.journal(path=LISTS))
     assert all(each["method"] == "GET" for each in ingest.dynamics_365.journal(path="/api/data"))
@@ -313,7 +318,7 @@ def test_retry_after_is_kept(ingest: Ingest, system: str) -> None:
     simulator.fault("status", "GET", path, status=429, headers={"Retry-After": "2"})
     result = backfill(ingest)
     assert told(ingest) == wanted
-    assert re.search(r"HTTP status 429, the service's code \w+; again in 2 s", result.stderr)
+    assert re.search(r"HTTP status 429, the service's code \w+(, about [\w.]+)?; again in 2 s", result.stderr)
     first, second = moments(simulator.journal(method="GET", path=path))[:2]
     assert second - first >= 2
 
@@ -353,11 +358,39 @@ def test_missing_privilege_is_told_clearly(ingest: Ingest) -> None:
     assert not told(ingest)
 
 
-def test_report_that_cannot_be_written_stops_it(ingest: Ingest, tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_report_that_cannot_be_written_is_told_before_anything_is_done(
+    ingest: Ingest, tmp_path: Path, is_finished: bool
+) -> None:
     many(ingest, 1)
-    result = backfill(ingest, "--report", str(tmp_path / "absent/report.jsonl"), status=1)
-    assert "report.jsonl' cannot be written: No such file or directory" in result.stderr
-    assert not told(ingest)
+    if is_finished:
+        backfill(ingest)
+    before, asked = told(ingest), len(ingest.partner_center.journal())
+    for path, why in {"absent/report.jsonl": "No such file or directory", ".": "Is a directory"}.items():
+        result = backfill(ingest, "--report", str(tmp_path / path), status=BAD_CONFIG)
+        assert f"cannot be written: {why} (backfill.report)" in result.stderr
+    assert told(ingest) == before and len(ingest.partner_center.journal()) == asked
+
+
+def test_finished_backfill_leaves_an_earlier_report_as_it_is(ingest: Ingest, tmp_path: Path) -> None:
+    report = tmp_path / "report.jsonl"
+    row(ingest, str(uuid.uuid4()))
+    backfill(ingest, "--report", str(report))
+    written = report.read_text()
+    assert "Already finished" in backfill(ingest, "--report", str(report)).stdout
+    assert written and report.read_text() == written and [each.name for each in tmp_path.glob("report*")] == ["report.jsonl"]
+
+
+@pytest.mark.parametrize("command", [["backfill"], ["register", "show"], ["read", "--referral", str(uuid.uuid4())], ["topics"]])
+def test_commands_without_kafka_end_with_one(ingest: Ingest, command: list[str]) -> None:
+    """As the programs do: it passes by itself, unlike topics that are not as they must be."""
+    ingest.topics.bootstrap, bootstrap = "127.0.0.1:1", ingest.topics.bootstrap
+    try:
+        result = ingest.run(*command)
+    finally:
+        ingest.topics.bootstrap = bootstrap
+    assert result.returncode == 1
+    assert "tandem-ingest: list of topics: Local: Broker transport failure" in result.stderr
 
 
 def test_column_that_is_none_is_a_mistake_of_the_configuration(ingest: Ingest) -> None:

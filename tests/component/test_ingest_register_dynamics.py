@@ -186,7 +186,8 @@ def test_show_changes_nothing_and_says_whether_all_is_there(register: Register) 
 
     register.good("--url", URL)
     register.writes()
-    assert "as wanted" in register.good("--show")
+    shown = register.good("--show")
+    assert "as wanted" in shown and "its secret is not compared" in shown
     assert "as wanted" in register.good("--show", "--url", URL)
     other = register.run("--show", "--url", OTHER)
     assert other.returncode == 1 and URL in other.stdout and OTHER in other.stdout
@@ -304,6 +305,8 @@ def test_registrations_of_others_are_left_alone(register: Register) -> None:
     [
         (),
         ("--url", "http://hooks.fabrikam.example/x"),
+        ("--url", "https://HOST/webhooks/dynamics-365"),
+        ("--show", "--url", "https://HOST:443/webhooks/dynamics-365"),
         ("--url", URL, "--new-secret"),
         ("--show", "--replace"),
         ("--url", URL, "--overwrite"),
@@ -367,7 +370,12 @@ def test_list_that_is_no_whole_list_changes_nothing(register: Register, body: An
 
 def test_help_tells_the_options(register: Register) -> None:
     result = subprocess.run(
-        [PROGRAMS / "tandem-ingest", "register", "--help"], capture_output=True, text=True, timeout=60, check=True
+        [PROGRAMS / "tandem-ingest", "register", "dynamics-365", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
+    assert "--overwrite" not in result.stdout and "--events" not in result.stdout
     for word in ("dynamics-365", "--replace", "--show", "--new-secret", "--webhook-key"):
         assert word in result.stdout

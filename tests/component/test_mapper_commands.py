@@ -7,6 +7,7 @@ Each folder of tests/cases/preview holds up to three documents (partner_center.j
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -83,6 +84,33 @@ def test_preview_shows_the_rows_of_a_new_record(tmp_path: Path) -> None:
     assert result.stdout.count("update at partner-center") == 1
 
 
+def test_preview_takes_a_reading_with_microsofts_side_of_the_deal(tmp_path: Path) -> None:
+    """As it stands in the topic `records`, and as `tandem-ingest read` prints it."""
+    rules = ROOT / "deploy/rules/dynamics-365.yaml"
+    ours = json.loads((CASES / "conflict/partner_center.json").read_text())
+    theirs = {"organizationId": "msft", "status": "Active", "trackingInfo": {"microsoftMsxId": "7-MSX"}}
+    documents = [
+        {"role": role, "id": body.get("id", "1"), "version": "1", "changed_at": None, "etag": None, "body": body}
+        for role, body in {"own": ours, "related": theirs}.items()
+    ]
+    (tmp_path / "reading.json").write_text(json.dumps({"kind": "reading", "documents": documents}))
+    (tmp_path / "alone.json").write_text(json.dumps({"kind": "reading", "documents": documents[:1]}))
+    options = ("preview", "--rules", rules, "--base", CASES / "conflict/base.json")
+    with_it, without, plain = (
+        run(*options, referral, CASES / "conflict/crm.json")
+        for referral in (tmp_path / "reading.json", tmp_path / "alone.json", CASES / "conflict/partner_center.json")
+    )
+    assert [each.returncode for each in (with_it, without, plain)] == [0, 0, 0], with_it.stderr
+    assert '"7-MSX"' in with_it.stdout and "7-MSX" not in without.stdout
+    assert without.stdout == plain.stdout
+    # What stood there when both last agreed is no news.
+    base = json.loads((CASES / "conflict/base.json").read_text())
+    agreed = [{**documents[0], "body": base["partner_center"]}, documents[1]]
+    (tmp_path / "base.json").write_text(json.dumps({**base, "partner_center": {"documents": agreed}}))
+    known = run(*options[:4], tmp_path / "base.json", tmp_path / "reading.json", CASES / "conflict/crm.json")
+    assert known.returncode == 0 and "7-MSX" not in known.stdout
+
+
 def test_preview_names_the_place_of_a_broken_document(tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text('{\n  "id": oops}\n')
@@ -99,6 +127,17 @@ def test_check_shows_every_field_of_good_rules() -> None:
     result = run("check", RULES)
     assert (result.returncode, result.stderr) == (0, "")
     assert "details.dealValue" in result.stdout and "estimatedvalue" in result.stdout and "<->" in result.stdout
+
+
+def test_check_shows_a_policy_only_where_both_sides_can_be_changed() -> None:
+    result = run("check", ROOT / "deploy/rules/dynamics-365.yaml")
+    lines = [line for line in result.stdout.splitlines() if re.search(r" (<->|-->|<--) ", line)]
+    assert len(lines) > 30 and not [line for line in lines if line != line.rstrip() or " , " in line]
+    for line in lines:
+        assert (" conflict: " in line) == (" <-> " in line and "create only" not in line), line
+    [stage] = [line for line in lines if line.split()[0] == "stage"]
+    assert stage.endswith(" conflict: partner-center, partner-center: update only")
+    assert [line for line in lines if line.split()[0] == "kind"][0].endswith("@label        partner-center: create only")
 
 
 def test_check_points_at_every_error(tmp_path: Path) -> None:

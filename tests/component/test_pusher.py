@@ -765,6 +765,25 @@ def test_the_views_answer(pusher: Pusher) -> None:
     assert pusher.audit("SELECT system, writes FROM latency_percentiles") == [("dynamics-365", 1)]
 
 
+def test_the_crm_of_a_deal_is_told_whatever_was_written_last(pusher: Pusher) -> None:
+    """Rows of before do not say it for writes at Partner Center: another row of the same CRM record does."""
+    row = opportunity(pusher)
+    first = update(row)
+    with pusher.program():
+        pusher.decide(first)
+        pusher.outcome_of(first)
+        later = {**first, "id": first["deal_key"] + "#2", "number": 2, "target": "partner-center", "system": "salesforce"}
+        pusher.decide(later)
+        pusher.outcome_of(later)
+        alone = {**update(opportunity(pusher)), "target": "partner-center", "system": "salesforce", "crm_system": "dynamics-365"}
+        pusher.decide(alone)
+        pusher.outcome_of(alone)
+    assert pusher.audit("SELECT crm_system FROM audit WHERE decision_id = %s", later["id"])[0] == (None,)
+    assert sorted(pusher.audit("SELECT deal_key, crm_system, direction FROM deal_status")) == sorted(
+        (each["deal_key"], "dynamics-365", "to-partner-center") for each in (later, alone)
+    )
+
+
 # --- migrate ----------------------------------------------------------------------------------------------------------
 
 

@@ -180,6 +180,23 @@ def test_recent_failures_are_those_of_24_hours_across_midnight(pusher: Pusher) -
     assert len(pusher.audit("SELECT * FROM dead_letters")) == 4
 
 
+@pytest.mark.parametrize("name", ["deal_key", "crm_id", "crm:"])
+def test_letters_of_a_deal_are_found_by_each_of_its_names(pusher: Pusher, name: str) -> None:
+    """The audit knows that they belong together: key and both records' ids."""
+    with pusher.program():
+        made = refuse(pusher)
+        pusher.is_settled()
+    asked = f"crm:{made['crm_id']}" if name == "crm:" else made[name]
+    others = [
+        letter("mapper", "message.malformed", pusher.topics.name("records"), f"crm:{made['crm_id']}", "{}"),
+        letter("fetch", "not_visible", pusher.topics.name("notifications"), f"dynamics-365/{made['crm_id']}", "{}"),
+        letter("fetch", "not_visible", pusher.topics.name("notifications"), f"dynamics-365/{uuid.uuid4()}", "{}"),
+    ]
+    pusher.topics.produce_all("dead-letters", others)
+    assert told(pusher, "letters", "--deal", asked).endswith("\n3 letters\n")
+    assert told(pusher, "redrive", "--deal", asked.upper(), "--dry-run").endswith("\n3 letters would be driven again\n")
+
+
 # --- Driving again ----------------------------------------------------------------------------------------------------
 
 

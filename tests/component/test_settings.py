@@ -14,6 +14,7 @@ from support.paths import PROGRAMS, ROOT
 PROGRAM_NAMES = ["ingest", "mapper", "pusher"]
 EXAMPLE = ROOT / "deploy/tandem.example.yaml"
 BAD_CONFIG = 78
+FAILED = 1
 KAFKA = 71
 HEX_KEY = "00112233445566778899aabbccddeeff" * 2
 
@@ -258,8 +259,10 @@ def test_preview_of_the_readme_prints_what_it_shows() -> None:
         ("ingest", "topics", ["--create", "Exit status: 0", "71", "78"]),
         ("mapper", "check", ["--config", "Exit status: 0", "78"]),
         ("mapper", "test", ["docs/rules-tests.md", "Exit status: 0", "1 when", "78"]),
-        ("mapper", "preview", ["--rules", "--base", "--json", "'-'", "Exit status: 0", "78"]),
-        ("mapper", "settle", ["--deal", "--field", "--take", "manual_conflicts", "Exit status: 0", "64", "71", "78"]),
+        ("ingest", "read", ["--referral", "--opportunity", "personal data", "Exit status: 0", "1 when", "64", "71", "78"]),
+        ("ingest", "backfill", ["--dry-run", "--report", "Exit status: 0", "Kafka or a system", "71", "78"]),
+        ("mapper", "preview", ["--rules", "--base", "--deal", "--json", "'-'", "Exit status: 0", "64", "71", "78"]),
+        ("mapper", "settle", ["--deal", "--field", "--take", "manual_conflicts", "Exit status: 0", "64", "1 when", "71", "78"]),
         ("mapper", "reference", ["docs/rules.md"]),
         ("pusher", "migrate", ["--conninfo-file", "--dry-run", "Exit status: 0", "72", "78"]),
     ],
@@ -273,6 +276,26 @@ def test_help_tells_what_a_command_takes_and_answers(program: str, command: str,
 def test_settle_checks_without_settling(tmp_path: Path) -> None:
     assert "rules" in good("mapper", "settle", "--config", filled_in(tmp_path), "--check")
     assert "store_directory" in good("mapper", "settle", "--config", filled_in(tmp_path), "--print-config")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["settle", "--deal", "a", "--field", "notes", "--take", "crm"],
+        ["preview", "--deal", "a", "-", "-"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_commands_about_a_deal_end_with_one_without_kafka(tmp_path: Path, command: list[str]) -> None:
+    path = filled_in(tmp_path)
+    path.write_text(re.sub(r"bootstrap_servers: .*", "bootstrap_servers: 127.0.0.1:1", path.read_text()))
+    rules = tmp_path / "rules/dynamics-365.yaml"
+    text, count = re.subn(r"(- name: notes\n(?:.+\n)*? +conflict: ).*", r"\g<1>manual", rules.read_text())
+    assert count == 1
+    rules.write_text(text)
+    result = run("mapper", *command, "--config", path)
+    assert result.returncode == FAILED
+    assert f"tandem-mapper {command[0]}: list of topics: " in result.stderr
 
 
 def test_too_few_brokers_for_the_replicas_are_told_with_what_to_do(tmp_path: Path, broker: Broker) -> None:

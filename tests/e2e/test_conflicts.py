@@ -202,6 +202,17 @@ def test_manual_conflict_is_settled_by_the_command(conflict: Conflict, take: str
     wait_until(lambda: conflict.waiting() == [], DEADLINE, "nothing waits any more")
 
 
+@pytest.mark.parametrize(
+    ("deal", "told"), [("none-such", "there is no deal 'none-such'"), (None, "no conflict of 'currency' waits")]
+)
+def test_settling_what_does_not_wait_is_refused(conflict: Conflict, deal: str | None, told: str) -> None:
+    conflict.deals.wait_quiet(conflict.referral)
+    mapper = next(each for each in conflict.deals.stack.programs if each.config.name.startswith("mapper"))
+    arguments = ("settle", "--deal", deal or conflict.referral, "--field", "currency", "--take", "crm")
+    with pytest.raises(AssertionError, match=f": 64\n.*{told}"):
+        conflict.deals.stack.command("mapper", *arguments, config=mapper.config)
+
+
 def test_near_miss_is_told_in_the_view_and_counted(conflict: Conflict) -> None:
     """A seller types over what we have just written, before we have read it back."""
     before = near_misses_counted(conflict)

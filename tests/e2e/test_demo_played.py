@@ -60,6 +60,8 @@ def test_every_line_works_when_pasted(demo: Demo) -> None:
     lines = [line.strip() for line in demo.keeping("show").stdout.splitlines() if line.startswith("   ")]
     commands = [line for line in lines if not line.startswith(str(ROOT / "deploy/demo"))]
     assert len(commands) > 20
+    for word in ("letters", "redrive", "backfill", "settle", "preview", "read"):
+        assert any(f" {word} " in command for command in commands), word
     for command in commands:
         result = subprocess.run(
             ["bash", "-c", command],
@@ -70,11 +72,17 @@ def test_every_line_works_when_pasted(demo: Demo) -> None:
             timeout=LINE_SECONDS,
         )
         told = f"{command}\n{result.stdout}{result.stderr}"
-        assert result.returncode == 0 and result.stdout and not result.stderr, told
+        tells_progress = " backfill " in command
+        assert result.returncode == 0 and result.stdout and (tells_progress or not result.stderr), told
         if "/_sim/" in command:
             assert "error" not in json.loads(result.stdout), told
         if command.endswith("/readyz"):
             assert result.stdout == "ready\n"
+
+
+def test_connection_string_is_as_secret_as_the_programs_want_it(demo: Demo) -> None:
+    [file] = demo.files.glob("tandem-demo-*/database")
+    assert file.stat().st_mode & 0o077 == 0
 
 
 def test_logs_are_json_files(demo: Demo) -> None:

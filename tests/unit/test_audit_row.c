@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "common/base/json.h"
+#include "common/base/text.h"
 
 static const struct audit_origin ORIGIN = {.topic = "tandem.decisions",
                                            .partition = 3,
@@ -67,6 +68,26 @@ static void test_audit_row_intent_tells_the_decision(void **state)
     assert_string_equal(json_text_of(row, "occurred_at"), "2026-11-21T03:59:59Z");
     assert_string_equal(json_text_of(row, "started_at"), "2026-11-21T04:00:02Z");
     assert_ptr_equal(json_object_get(row, "fields"), decision.fields);
+    json_decref(row);
+    decision_done(&decision);
+}
+
+/* Which CRM the deal is in stands in every row that tells it, also of a write at Partner Center. */
+static void test_audit_row_names_the_crm_whatever_the_target(void **state)
+{
+    struct decision decision;
+    json_t *row;
+
+    (void)state;
+    read_decision(&decision);
+    free(decision.target);
+    free(decision.system);
+    decision.target = text_copy("partner-center");
+    decision.system = text_copy("partner-center");
+    decision.crm_system = text_copy("dynamics-365");
+    row = audit_row_intent(&ORIGIN, &decision, "2026-11-21T04:00:02Z");
+    assert_string_equal(json_text_of(row, "crm_system"), "dynamics-365");
+    assert_string_equal(json_text_of(row, "system"), "partner-center");
     json_decref(row);
     decision_done(&decision);
 }
@@ -138,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_audit_row_names_its_message),
         cmocka_unit_test(test_audit_row_intent_tells_the_decision),
+        cmocka_unit_test(test_audit_row_names_the_crm_whatever_the_target),
         cmocka_unit_test(test_audit_row_outcome_tells_the_result),
         cmocka_unit_test(test_audit_row_dead_letter_tells_the_reason),
         cmocka_unit_test(test_audit_row_check_refuses_what_is_no_time),

@@ -56,6 +56,48 @@ static void test_line_is_json(void **state)
     }
 }
 
+static struct pairing_record referral = {.id = REFERRAL}, row = {.id = ROW};
+static struct pairing_deal DEALS[] = {{&referral, &row}, {&referral, NULL}, {NULL, &row}};
+
+/* A deal that would be told has a line of its own kind. */
+static void test_deal_line_tells_what_the_deal_is(void **state)
+{
+    static const char *const lines[] = {
+        "{\"deal\":\"linked\",\"referral\":\"" REFERRAL "\",\"opportunity\":\"" ROW "\"}\n",
+        "{\"deal\":\"referral_only\",\"referral\":\"" REFERRAL "\",\"opportunity\":null}\n",
+        "{\"deal\":\"opportunity_only\",\"referral\":null,\"opportunity\":\"" ROW "\"}\n",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(DEALS); i++) {
+        struct text line;
+        text_init(&line, BACKFILL_REPORT_LINE_MAX);
+        assert_int_equal(backfill_report_deal_line(&DEALS[i], &line), 0);
+        assert_string_equal(text_string(&line), lines[i]);
+        text_done(&line);
+    }
+}
+
+/* Of a dry run the table lists the deals as well, as many as it may. */
+static void test_dry_run_lists_deals(void **state)
+{
+    struct pairing pairing = found();
+    struct text table;
+
+    (void)state;
+    pairing.deals = DEALS;
+    pairing.deal_count = ARRAY_LENGTH(DEALS);
+    text_init(&table, 4096);
+    assert_int_equal(backfill_report_table(&pairing, 0, true, 2, &table), 0);
+    assert_non_null(strstr(text_string(&table), "linked                " REFERRAL "  " ROW "\n"
+                                                "referral_only         " REFERRAL "  -\n"
+                                                "and 1 more; --report FILE writes all of them\n"));
+    text_clear(&table);
+    assert_int_equal(backfill_report_table(&pairing, 0, false, 2, &table), 0);
+    assert_null(strstr(text_string(&table), "referral_only"));
+    text_done(&table);
+}
+
 /* Both sides' counts stand side by side. */
 static void test_table_counts_both_sides(void **state)
 {
@@ -64,7 +106,7 @@ static void test_table_counts_both_sides(void **state)
 
     (void)state;
     text_init(&table, 4096);
-    assert_int_equal(backfill_report_table(&pairing, 15, 10, &table), 0);
+    assert_int_equal(backfill_report_table(&pairing, 15, false, 10, &table), 0);
     assert_non_null(strstr(text_string(&table), "listed                           12             11\n"));
     assert_non_null(strstr(text_string(&table), "on this side only                 5              2\n"));
     assert_non_null(strstr(text_string(&table), "ambiguous                         3              1\n"));
@@ -82,7 +124,7 @@ static void test_long_table_is_cut_and_says_so(void **state)
 
     (void)state;
     text_init(&table, 4096);
-    assert_int_equal(backfill_report_table(&pairing, 0, 1, &table), 0);
+    assert_int_equal(backfill_report_table(&pairing, 0, false, 1, &table), 0);
     assert_non_null(strstr(text_string(&table), "identifier_twice"));
     assert_null(strstr(text_string(&table), "reference_foreign"));
     assert_non_null(strstr(text_string(&table), "and 2 more; --report FILE writes all of them\n"));
@@ -93,6 +135,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_line_is_json),
+        cmocka_unit_test(test_deal_line_tells_what_the_deal_is),
+        cmocka_unit_test(test_dry_run_lists_deals),
         cmocka_unit_test(test_table_counts_both_sides),
         cmocka_unit_test(test_long_table_is_cut_and_says_so),
     };

@@ -17,6 +17,10 @@ static const struct option_spec RUN_OPTIONS[] = {
     {"role", "NAME", "Only this role."},
     {"dry-run", NULL, "Write nothing."},
 };
+static const struct command_action ACTIONS[] = {
+    {.name = "show", .help = "Shows.\n", .options = " dry-runs dry-run "},
+    {.name = "test", .help = "Tests.\n", .options = ""},
+};
 static const struct command_spec COMMANDS[] = {
     {.name = NULL,
      .help = "Runs.",
@@ -28,7 +32,14 @@ static const struct command_spec COMMANDS[] = {
      .arguments = "RULES RECORD [OTHER]",
      .help = "Shows what would happen.",
      .details = "Exit status: 0.\n"},
-    {.name = "register", .arguments = "ACTION", .help = "Registers.", .needs_config = true},
+    {.name = "register",
+     .arguments = "ACTION",
+     .help = "Registers.",
+     .options = RUN_OPTIONS,
+     .option_count = ARRAY_LENGTH(RUN_OPTIONS),
+     .actions = ACTIONS,
+     .action_count = ARRAY_LENGTH(ACTIONS),
+     .needs_config = true},
 };
 
 static int describe_libraries(struct text *out)
@@ -213,6 +224,22 @@ static void test_help_is_printed_from_the_tables(void **state)
     assert_true(text_starts_with(printed, "Usage: tandem-test COMMAND [OPTION...]\n"));
 }
 
+/* Of an action, --help tells it alone, with the options that are for it. */
+static void test_help_of_an_action_is_its_own(void **state)
+{
+    (void)state;
+    struct command_line line;
+    assert_int_equal(parse_capturing(&PROGRAM, STDOUT_FILENO, "tandem-test register show --help", &line), 1);
+    assert_true(text_starts_with(printed, "Usage: tandem-test register show [OPTION...]\n\nShows.\n\nOptions:\n"
+                                          "  --dry-run               Write nothing.\n  --config FILE"));
+    assert_null(strstr(printed, "--role"));
+    assert_int_equal(parse_capturing(&PROGRAM, STDOUT_FILENO, "tandem-test register --help test", &line), 1);
+    assert_non_null(strstr(printed, "Tests."));
+    assert_null(strstr(printed, "--dry-run"));
+    assert_int_equal(parse_capturing(&PROGRAM, STDOUT_FILENO, "tandem-test register other --help", &line), 1);
+    assert_true(text_starts_with(printed, "Usage: tandem-test register [OPTION...] ACTION\n\nRegisters.\n"));
+}
+
 /* --version tells the program's version and, from the program, its libraries'. */
 static void test_version_names_the_libraries(void **state)
 {
@@ -230,6 +257,7 @@ int main(void)
         cmocka_unit_test(test_arguments_are_collected),
         cmocka_unit_test(test_wrong_usage_is_told),
         cmocka_unit_test(test_help_is_printed_from_the_tables),
+        cmocka_unit_test(test_help_of_an_action_is_its_own),
         cmocka_unit_test(test_version_names_the_libraries),
         cmocka_unit_test(test_configuration_is_described_without_one),
     };

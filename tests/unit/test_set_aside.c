@@ -184,11 +184,16 @@ static void test_only_messages_of_our_topics_are_driven_again(void **state)
 /* Which letters are meant: each part of a selection by itself, and all together. */
 static void test_selection_table(void **state)
 {
+    static char other[] = "crm:" DEAL, third[] = DEAL;
+    static char *const names[] = {other, third};
     static const struct {
         const char *key;
         struct set_aside_selection selection;
         bool is_meant;
     } cases[] = {
+        {"crm:" DEAL, {.deal = "x", .deal_names = names, .deal_name_count = 1}, true},
+        {DEAL, {.deal = "x", .deal_names = names, .deal_name_count = 1}, false},
+        {DEAL, {.deal = "x", .deal_names = names, .deal_name_count = 2}, true},
         {DEAL, {0}, true},
         {DEAL, {.since_ms = 1795219200123}, true},
         {DEAL, {.since_ms = 1795219200124}, false},

@@ -1,7 +1,8 @@
 """Entra's token endpoint, as far as a service with a stored refresh token meets it (Secure Application Model).
 
-Grants: refresh_token and client_credentials. Signing in with a browser is not simulated: the first refresh token is
-given by `--refresh-token`, further ones by `POST /_sim/tokens/issue`.
+Grants: refresh_token, authorization_code and client_credentials. Signing in with a browser is not simulated: the code it
+would end with is given by `POST /_sim/tokens/code`, the first refresh token by `--refresh-token`, further ones by
+`POST /_sim/tokens/issue`.
 """
 
 from __future__ import annotations
@@ -88,17 +89,20 @@ class Tokens:
         self.simulator = simulator
         self.refresh: dict[str, RefreshToken] = {}
         self.access: dict[str, AccessToken] = {}
+        self.codes: set[str] = set()  # each is good once
         self.reset()
 
     def reset(self) -> None:
         self.refresh.clear()
         self.access.clear()
+        self.codes.clear()
         self.issue_refresh(self.simulator.options.refresh_token, mfa=True)
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         router.add_post("/{tenant}/oauth2/token", self._token)
         router.add_post("/{tenant}/oauth2/v2.0/token", self._token)
         router.add_get("/_sim/tokens", self._show)
+        router.add_post("/_sim/tokens/code", self._code)
         router.add_post("/_sim/tokens/issue", self._issue)
         router.add_post("/_sim/tokens/access", self._mint)
         router.add_post("/_sim/tokens/expire", self._expire)
@@ -169,6 +173,8 @@ class Tokens:
             return self.error(audience)
         if form["grant_type"] == "client_credentials":
             return self._answer(self.issue_access(audience, True, False), version, None)
+        if form["grant_type"] == "authorization_code":
+            return self._redeem(form, audience, version)
         if form["grant_type"] != "refresh_token":
             return self.error(70003)
         return self._refresh(form.get("refresh_token", ""), audience, version)
@@ -182,6 +188,15 @@ class Tokens:
             return 70011
         asked = [audience for audience in AUDIENCES if f"{audience}/.default" in form.get("scope", "").split()]
         return asked[0] if len(asked) == 1 else 70011
+
+    def _redeem(self, form: dict[str, str], audience: str, version: int) -> web.Response:
+        """Somebody has signed in with MFA."""
+        if not form.get("code") or not form.get("redirect_uri"):
+            return self.error(90014)
+        if form["code"] not in self.codes:
+            return self.error(70000)
+        self.codes.remove(form["code"])
+        return self._answer(self.issue_access(audience, False, True), version, self.issue_refresh(None, True))
 
     def _refresh(self, value: str, audience: str, version: int) -> web.Response:
         settings = self.simulator.settings
@@ -232,6 +247,11 @@ class Tokens:
                 "access_tokens": sum(t.expires > now for t in self.access.values()),
             }
         )
+
+    async def _code(self, _request: web.Request) -> web.Response:
+        code = f"0.Code{self.simulator.ids.text(40)}"
+        self.codes.add(code)
+        return answer({"code": code})
 
     async def _issue(self, request: web.Request) -> web.Response:
         """A person signed in again: a new refresh token."""
