@@ -203,7 +203,7 @@ static int write_one_side(struct deal *deal, const struct decide_cause *cause, c
                           struct error *err)
 {
     const struct rules *rules = cause->context->rules;
-    const bool is_declining = settlement->is_declining && target == SIDE_PARTNER_CENTER;
+    const bool is_declining = settlement->declining != NULL && target == SIDE_PARTNER_CENTER;
     json_auto_t *conflicts = conflicts_of(settlement, target);
     char *audit_text = text_of_change(deal, rules, settlement->write[SIDE_CRM]);
     const struct decide_plan plan = {.action = DECISION_UPDATE,

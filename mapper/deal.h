@@ -46,7 +46,7 @@ struct deal {
     json_t *parked;   /* policy manual: {field: {"partner_center", "crm"}} */
     json_t *problems; /* {field: message}: values that cannot be mapped */
     json_t *refused;  /* {"target/purpose": the last write refused: {"decision", "rules_version", "write", "code",
-                         "message", "field"}}; NULL: none */
+                         "message", "field", "status": the referral's when it was sent}}; NULL: none */
     json_t *ledger; /* {side: {field: {"value", "decision", "at"}}}: what we wrote and have not read back; NULL: none */
     json_t *causes; /* of records noted while a decision is under way */
 };

@@ -165,13 +165,22 @@ static const char *refusal_key(const char *target, const char *purpose, char out
     return out;
 }
 
+/* What is refused of a referral that nobody has answered may be taken once it is accepted (the life cycle of referrals says
+ * what a change may hold when), so a refusal holds as long as the referral is in the state it was sent in. */
+static bool is_of_this_state(const struct deal *deal, const json_t *refusal)
+{
+    const char *status = json_text_of(refusal, "status");
+
+    return status == NULL || text_equal(status, deal_text(deal, SIDE_PARTNER_CENTER, "status"));
+}
+
 const json_t *decide_find_refusal(const struct deal *deal, const struct rules *rules, const struct decide_plan *plan)
 {
     char key[REFUSAL_KEY_SIZE];
     const json_t *refusal = json_object_get(deal->refused, refusal_key(side_name(plan->target), plan->purpose, key));
 
     return refusal != NULL && text_equal(json_text_of(refusal, "rules_version"), rules->version) &&
-                   json_same(json_object_get(refusal, "write"), plan->write)
+                   is_of_this_state(deal, refusal) && json_same(json_object_get(refusal, "write"), plan->write)
                ? refusal
                : NULL;
 }
@@ -200,9 +209,10 @@ int decide_write(struct deal *deal, const struct decide_cause *cause, const stru
         text_assign(&decision->reason, plan->reason, err) < 0 || fill_decision(deal, cause, decision, err) < 0 ||
         fill_target(deal, cause->context->rules, plan, decision, err) < 0)
         return -1;
-    deal->pending = json_pack("{s:s, s:I, s:s, s:s, s:i, s:O, s:O}", "id", decision->id, "number",
+    deal->pending = json_pack("{s:s, s:I, s:s, s:s, s:i, s:O, s:O, s:s*}", "id", decision->id, "number",
                               (json_int_t)decision->number, "target", side_name(plan->target), "purpose", plan->purpose,
-                              "action", (int)plan->action, "fields", decision->fields, "write", decision->write);
+                              "action", (int)plan->action, "fields", decision->fields, "write", decision->write,
+                              "status", deal_text(deal, SIDE_PARTNER_CENTER, "status"));
     if (deal->pending == NULL || json_array_clear(deal->causes) < 0)
         return error_no_memory(err);
     return 0;
@@ -213,9 +223,10 @@ int decide_note_refusal(struct deal *deal, const struct rules *rules, const stru
 {
     const char *target = json_text_of(pending, "target"), *purpose = json_text_of(pending, "purpose");
     char key[REFUSAL_KEY_SIZE];
-    json_t *refusal = json_pack("{s:s, s:s, s:O, s:s?, s:s?, s:s?}", "decision", outcome->decision_id, "rules_version",
-                                rules->version, "write", json_object_get(pending, "write"), "code", outcome->error_code,
-                                "message", outcome->error_message, "field", outcome->error_field);
+    json_t *refusal =
+        json_pack("{s:s, s:s, s:O, s:s?, s:s?, s:s?, s:s*}", "decision", outcome->decision_id, "rules_version",
+                  rules->version, "write", json_object_get(pending, "write"), "code", outcome->error_code, "message",
+                  outcome->error_message, "field", outcome->error_field, "status", json_text_of(pending, "status"));
 
     if (deal->refused == NULL)
         deal->refused = json_object();

@@ -195,8 +195,9 @@ static int unpark(struct deal *deal, const struct standing *standing, struct set
     return note_conflict(standing, "manual", "both", settlement, err);
 }
 
-/* Whose value holds. A closed referral is final, so it wins whatever the policy. *ret_is_parked: nobody's. */
-static int choose_winner(struct deal *deal, const struct standing *standing, bool referral_is_closed,
+/* Whose value holds. Nothing is written to a closed record, so it wins whatever the policy; the referral, should both be
+ * closed. *ret_is_parked: nobody's. */
+static int choose_winner(struct deal *deal, const struct standing *standing, const bool is_closed[static SIDE_COUNT],
                          struct settlement *settlement, enum side *ret_winner, bool *ret_is_parked, struct error *err)
 {
     const char *policy = policy_name(standing->field->policy);
@@ -206,8 +207,8 @@ static int choose_winner(struct deal *deal, const struct standing *standing, boo
         *ret_winner = standing->has_moved[SIDE_PARTNER_CENTER] ? SIDE_PARTNER_CENTER : SIDE_CRM;
         return 0;
     }
-    if (referral_is_closed) {
-        *ret_winner = SIDE_PARTNER_CENTER;
+    if (is_closed[SIDE_PARTNER_CENTER] || is_closed[SIDE_CRM]) {
+        *ret_winner = is_closed[SIDE_PARTNER_CENTER] ? SIDE_PARTNER_CENTER : SIDE_CRM;
         policy = "closed";
     } else if (standing->field->policy == POLICY_MANUAL) {
         *ret_is_parked = true;
@@ -250,7 +251,7 @@ static int decline_unanswered(const struct deal *deal, const struct rules *rules
         json_t *instead = word == NULL ? NULL : json_object_get(words, word);
         if (instead == NULL)
             continue;
-        settlement->is_declining = true;
+        settlement->declining = field;
         replaced = count == 1 ? json_incref(instead) : json_copy(*value);
         if (replaced == NULL || (count > 1 && json_array_set(replaced, i, instead) < 0)) {
             json_decref(replaced);
@@ -303,7 +304,10 @@ static int settle_field(struct deal *deal, const struct rules *rules, const stru
                         const char *const hindrances[static SIDE_COUNT], struct settlement *settlement,
                         struct error *err)
 {
-    const bool is_final = text_equal(hindrances[SIDE_PARTNER_CENTER], "partner_center_closed");
+    const bool is_closed[SIDE_COUNT] = {
+        [SIDE_PARTNER_CENTER] = text_equal(hindrances[SIDE_PARTNER_CENTER], "partner_center_closed"),
+        [SIDE_CRM] = text_equal(hindrances[SIDE_CRM], "crm_closed"),
+    };
     bool do_agree, is_parked;
     enum side winner;
 
@@ -313,7 +317,7 @@ static int settle_field(struct deal *deal, const struct rules *rules, const stru
         return -1;
     if (do_agree)
         return unpark(deal, standing, settlement, err) < 0 ? -1 : set_base(deal, standing, err);
-    if (choose_winner(deal, standing, is_final, settlement, &winner, &is_parked, err) < 0)
+    if (choose_winner(deal, standing, is_closed, settlement, &winner, &is_parked, err) < 0)
         return -1;
     if (is_parked)
         return 0;
@@ -322,6 +326,30 @@ static int settle_field(struct deal *deal, const struct rules *rules, const stru
         return 0;
     }
     return write_winner(deal, rules, standing, winner, settlement, err);
+}
+
+/* A referral that nobody has answered takes a decline and nothing beside it: what else the seller has changed would have the
+ * whole refused, and says nothing to anybody any more. */
+static int decline_only(const struct rules *rules, struct settlement *settlement, struct error *err)
+{
+    json_t *write = settlement->write[SIDE_PARTNER_CENTER];
+    json_auto_t *all = settlement->fields[SIDE_PARTNER_CENTER];
+
+    settlement->fields[SIDE_PARTNER_CENTER] = json_array();
+    if (settlement->fields[SIDE_PARTNER_CENTER] == NULL || json_object_clear(write) < 0)
+        return error_no_memory(err);
+    for (size_t i = 0; i < json_array_size(all); i++) {
+        json_t *change = json_array_get(all, i);
+        const struct rule_field *field = rules_field(rules, json_text_of(change, "name"));
+        if (field != settlement->declining)
+            continue;
+        if (json_array_append(settlement->fields[SIDE_PARTNER_CENTER], change) < 0 ||
+            rule_field_spread(field, SIDE_PARTNER_CENTER, json_object_get(change, "new"), write) < 0)
+            return error_no_memory(err);
+    }
+    if (rules->unanswered.write != NULL && json_object_update_missing(write, rules->unanswered.write) < 0)
+        return error_no_memory(err);
+    return 0;
 }
 
 int settle_updates(struct deal *deal, const struct rules *rules, struct settlement *settlement, struct error *err)
@@ -341,10 +369,7 @@ int settle_updates(struct deal *deal, const struct rules *rules, struct settleme
         if (status < 0)
             return -1;
     }
-    if (settlement->is_declining && rules->unanswered.write != NULL &&
-        json_object_update_missing(settlement->write[SIDE_PARTNER_CENTER], rules->unanswered.write) < 0)
-        return error_no_memory(err);
-    return 0;
+    return settlement->declining == NULL ? 0 : decline_only(rules, settlement, err);
 }
 
 static int create_field(struct deal *deal, const struct rules *rules, const struct standing *standing, enum side target,

@@ -18,11 +18,11 @@ struct settlement {
     json_t *conflicts;          /* [{"name", "partner_center", "crm", "policy", "winner"}]; winner "nobody": parked
                                    since now; "both": parked before, and the sides agree now */
     bool has_news;              /* one of those began or ended to wait for a person, without a write */
-    bool is_declining;          /* what nobody has answered is being closed */
-    json_t *explanations;       /* [text]: what a seller has to do before the record can be created */
-    const char *held_back;      /* why a moved field was not written: "partner_center_closed", "crm_closed", "sync_off",
+    const struct rule_field *declining; /* closes what nobody has answered, and is written alone; NULL: none does */
+    json_t *explanations;               /* [text]: what a seller has to do before the record can be created */
+    const char *held_back; /* why a moved field was not written: "partner_center_closed", "crm_closed", "sync_off",
                                    "manual", "unmappable"; NULL: none was */
-    bool has_problem;           /* a value that cannot be mapped, not told before */
+    bool has_problem;      /* a value that cannot be mapped, not told before */
     struct error problem;
 };
 

@@ -30,7 +30,7 @@ STAGES = {
 HELP = {
     "Workload Specific Value Proposition": "WorkloadSpecificValueProposition",
     "Customer Technical Architecture": "CustomerTechnicalArchitecture",
-    "Proof of Concept or Demo": "ProofOfConceptOrDemo",
+    "Proof Of Concept or Demo": "ProofOfConceptOrDemo",
     "Quotes or Licensing": "QuotesOrLicensing",
     "Post Sales Customer Success": "PostSalesCustomerSuccess",
     "General or Other": "GeneralOrOther",
@@ -92,8 +92,8 @@ def _number(value: Any) -> Decimal | None:
     return None if value is None else Decimal(str(value)).quantize(Decimal("0.01"))
 
 
-def _people(people: list[Document], names: dict[str, str]) -> list[tuple[Any, ...]]:
-    return [tuple(person.get(name) or None for name in names.values()) for person in people if person]
+def _people(people: list[Document] | None, names: dict[str, str]) -> list[tuple[Any, ...]]:
+    return [tuple(person.get(name) or None for name in names.values()) for person in people or [] if person]
 
 
 def _solutions(deal: Linked) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
@@ -178,6 +178,12 @@ def _born_in_the_crm(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
     yield "purchase_intent", intents, [form["intent"]] if form["intent"] else []
 
 
+def _invited_later(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
+    invited = deal.microsofts["inviteContext"]["assistanceRequestCode"] if deal.microsofts else None
+    yield "help", invited, HELP[deal.form["help"]]
+    yield "consent", bool(deal.referral["consent"]["consentToShareReferralWithMicrosoftSellers"]), True
+
+
 def _target_of_new_referral(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
     """As the deal was made: only a new referral takes one."""
     solutions = {("SolutionProfile", each["id"]) for each in deal.form["solutions"]} if deal.form["help"] else set()
@@ -195,9 +201,11 @@ def _people_of_the_crm(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
     yield "own_team", _people(referral["team"], keys), _people([form["owner"]], names)
 
 
-def compared(deal: Linked, born: str, is_new: bool, is_sellers: bool = False) -> list[tuple[str, Any, Any]]:
+def compared(
+    deal: Linked, born: str, is_new: bool, is_sellers: bool = False, edited: frozenset[str] = frozenset()
+) -> list[tuple[str, Any, Any]]:
     """Field, what Partner Center says, what the CRM says. `born`: the side the deal began on, "partner-center" or "crm".
-    `is_sellers`: in a deal from Partner Center a seller has since chosen contact and owner.
+    `is_sellers`: in a deal from Partner Center a seller has since chosen contact and owner; `edited`: just these fields.
     """
     found = list(_of_both(deal))
     if born == "crm":
@@ -208,8 +216,9 @@ def compared(deal: Linked, born: str, is_new: bool, is_sellers: bool = False) ->
             found += _target_of_new_referral(deal)
     else:
         found += _born_at_partner_center(deal)
-        if is_sellers:
-            found += _people_of_the_crm(deal)
+        found += [each for each in _people_of_the_crm(deal) if is_sellers or each[0] in edited]
+        if "help" in edited:
+            found += _invited_later(deal)
         if is_new:
             found += _contact_of_new_opportunity(deal)
             found += _solutions_of_new_opportunity(deal)
@@ -222,5 +231,11 @@ def differences(
     return differences_of(linked(deals, referral), born, is_new, is_sellers)
 
 
-def differences_of(deal: Linked, born: str, is_new: bool = False, is_sellers: bool = False) -> list[Difference]:
-    return [Difference(*each) for each in compared(deal, born, is_new, is_sellers) if each[1] != each[2]]
+def differences_of(
+    deal: Linked,
+    born: str,
+    is_new: bool = False,
+    is_sellers: bool = False,
+    edited: frozenset[str] = frozenset(),
+) -> list[Difference]:
+    return [Difference(*each) for each in compared(deal, born, is_new, is_sellers, edited) if each[1] != each[2]]

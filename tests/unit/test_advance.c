@@ -209,6 +209,32 @@ static void test_refusal_outlasts_a_write_to_the_other_side(void **state)
     scene_end(&scene);
 }
 
+/* What was refused of a referral that nobody has answered is sent again, once, when it is accepted. */
+static void test_what_was_refused_before_the_acceptance_is_sent_after_it(void **state)
+{
+#define NEW_REFERRAL                                                                                        \
+    "{'type': 'Shared', 'status': 'New', 'city': 'A', 'externalReferenceId': '" CRM_RECORD "', 'details': " \
+    "{'dealValue': 10, 'currency': 'EUR', 'notes': 'n'}}"
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, RULES, REFERRAL);
+    scene_agrees(&scene, NEW_REFERRAL, ROW_WITH("10", "EUR", "n", "A"));
+    reading_arrives(&scene, SIDE_CRM, 2, ROW_WITH("11", "EUR", "n", "A"));
+    assert_writes(&scene, "partner-center", "{'details.dealValue': 11}");
+    refusal_arrives(&scene, "partner_center.refused", NULL, documents_of(SIDE_PARTNER_CENTER, 1, NEW_REFERRAL));
+    assert_string_equal(scene.effects.decision.purpose, "explain");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_CRM, 3, ROW_WITH("11", "EUR", "n", "A")));
+    assert_silent(&scene);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2, REFERRAL_WITH("10", "n", "A"));
+    assert_writes(&scene, "partner-center", "{'details.dealValue': 11}");
+    refusal_arrives(&scene, "partner_center.refused", NULL,
+                    documents_of(SIDE_PARTNER_CENTER, 2, REFERRAL_WITH("10", "n", "A")));
+    if (scene.effects.has_decision)
+        assert_string_equal(scene.effects.decision.purpose, "explain");
+    scene_end(&scene);
+#undef NEW_REFERRAL
+}
+
 /* A refusal because the deal was closed meanwhile is told as that: it is final, whatever the code says. */
 static void test_refusal_of_a_closed_deal_is_told_as_final(void **state)
 {
@@ -321,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_refused_update_is_told_with_the_problems),
         cmocka_unit_test(test_refusal_of_one_side_does_not_hold_up_the_other),
         cmocka_unit_test(test_refusal_outlasts_a_write_to_the_other_side),
+        cmocka_unit_test(test_what_was_refused_before_the_acceptance_is_sent_after_it),
         cmocka_unit_test(test_refusal_of_a_closed_deal_is_told_as_final),
         cmocka_unit_test(test_words_that_were_not_written_are_told_again),
         cmocka_unit_test(test_closed_record_is_told_once_at_most),

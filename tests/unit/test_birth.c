@@ -546,6 +546,24 @@ static void test_losing_the_unanswered_declines_it(void **state)
     }
 }
 
+/* An unanswered referral takes a decline alone; what the seller has changed besides is for nobody any more. */
+static void test_decline_goes_alone(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, BIRTH_RULES, REFERRAL);
+    scene_agrees(&scene, "{'status': 'New', 'substatus': 'Pending', 'details': {'dealValue': 1}}",
+                 "{'sync': true, 'state': 0, 'reason': 2, 'value': 1, 'link': '" REFERRAL "'}");
+    reading_arrives(&scene, SIDE_CRM, 2,
+                    "{'sync': true, 'state': 2, 'reason': 5, 'value': 2, 'link': '" REFERRAL
+                    "', 'referral_id': '" REFERRAL "'}");
+    assert_writes(&scene, "partner-center",
+                  "{'status': 'Closed', 'substatus': 'Declined', 'statusReason': 'Declined by the seller'}");
+    assert_string_equal(scene.effects.decision.purpose, "decline");
+    assert_int_equal(json_array_size(scene.effects.decision.fields), 1);
+    scene_end(&scene);
+}
+
 /* Closed is final: a reopened CRM record is explained once, not fought over. */
 static void test_reopened_record_is_explained(void **state)
 {
@@ -669,6 +687,7 @@ int main(void)
         cmocka_unit_test(test_what_a_newborn_record_shows_later_does_not_travel),
         cmocka_unit_test(test_every_kind_is_taken_left_out_or_set_aside),
         cmocka_unit_test(test_losing_the_unanswered_declines_it),
+        cmocka_unit_test(test_decline_goes_alone),
         cmocka_unit_test(test_reopened_record_is_explained),
         cmocka_unit_test(test_switching_off_is_told_and_reversible),
         cmocka_unit_test(test_deleted_record_rests_or_is_made_anew),

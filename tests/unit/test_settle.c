@@ -276,6 +276,23 @@ static void test_closed_crm_record_is_not_written(void **state)
     scene_end(&scene);
 }
 
+/* What both sides changed when the CRM record was closed can only be had at Partner Center, whatever the policy. */
+static void test_closed_crm_record_wins(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene, "{'status': 'Active', 'details': {'notes': 'n'}, 'memo': 'm'}",
+          "{'state': 1, 'notes': 'n', 'memo': 'm'}");
+    both_change(&scene, 2, "{'status': 'Active', 'details': {'notes': 'p'}, 'memo': 'p'}", 2,
+                "{'state': 2, 'notes': 'c', 'memo': 'c'}");
+    assert_settles(&scene, &(struct wanted){.partner_center = "{'details.notes': 'c', 'memo': 'c', 'status': 'Closed'}",
+                                            .conflicts = "[{'name': 'notes', 'partner_center': 'p', 'crm': 'c',"
+                                                         " 'policy': 'closed', 'winner': 'crm'},"
+                                                         " {'name': 'memo', 'partner_center': 'p', 'crm': 'c',"
+                                                         " 'policy': 'closed', 'winner': 'crm'}]"});
+    scene_end(&scene);
+}
+
 /* Nothing leaves the CRM while the seller's switch is off; what Partner Center has goes on coming. */
 static void test_switch_holds_back_the_crm(void **state)
 {
@@ -405,6 +422,7 @@ int main(void)
         cmocka_unit_test(test_closed_referral_is_final),
         cmocka_unit_test(test_nothing_reopens_a_referral),
         cmocka_unit_test(test_closed_crm_record_is_not_written),
+        cmocka_unit_test(test_closed_crm_record_wins),
         cmocka_unit_test(test_switch_holds_back_the_crm),
         cmocka_unit_test(test_switch_pauses_both_sides),
         cmocka_unit_test(test_leave_settles_the_field),

@@ -1,0 +1,374 @@
+"""Plays a schedule of support/editing.py to a running stack, and holds what must be true of it afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+from support.deals import Deals
+from support.editing import BOTH_WAYS, CENTER, CRM, FROM_CENTER, Step
+from support.mapped_fields import Difference, Linked, differences_of, linked_of
+from support.simulators import AdminError
+
+IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
+AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
+# How often a deal is looked at whose next step has to wait.
+LOOK_AGAIN_SECONDS = 0.2
+STORY_ROWS = 60
+COLUMNS = {
+    "deal_value": "estimatedvalue",
+    "currency": "currency",
+    "closing_date": "estimatedclosedate",
+    "notes": "description",
+    "solutions": "solutions",
+    "customer_contact": "contact",
+    "own_team": "owner",
+    "consent": "visible",
+    "help": "help",
+    "hold": "statuscode",
+}
+MEMBERS = {"deal_value": "dealValue", "currency": "currency", "closing_date": "closingDateTime", "notes": "notes"}
+STATUS = {"Won": ("Closed", "Won"), "Lost": ("Closed", "Lost"), "Declined": ("Closed", "Declined")}
+
+
+@dataclass(frozen=True)
+class Edit:
+    side: str
+    value: Any
+
+
+@dataclass
+class Deal:
+    number: int
+    born: str
+    is_from_microsoft: bool = False
+    referral: str | None = None
+    opportunity: str | None = None
+    edits: dict[str, list[Edit]] = field(default_factory=dict)
+    late: Step | None = None  # what was done to it after it was closed
+    waiting: deque[Step] = field(default_factory=deque)
+    look_at: float = 0.0
+
+    def is_met(self) -> bool:
+        return self.referral is not None and self.opportunity is not None
+
+    @property
+    def edited(self) -> frozenset[str]:
+        """What only goes to Partner Center, and the seller has edited."""
+        return frozenset(name for name, edits in self.edits.items() if any(each.side == CRM for each in edits))
+
+    def last_of_each_side(self, name: str) -> list[Edit]:
+        """The last one first."""
+        edits = self.edits[name]
+        others = [each for each in edits if each.side != edits[-1].side]
+        return [*edits[-1:], *others[-1:]]
+
+    def is_unique(self, name: str, value: Any) -> bool:
+        """Whether it never stood there but once. Going back to what the other side shows, or showed, is no change of its own."""
+        return name != "currency" and sum(each.value == value for each in self.edits[name]) == 1
+
+
+def comparable(name: str, value: Any) -> Any:
+    """A field's value, of either side or the audit, as the schedule says it."""
+    if value is None:
+        return None
+    return float(value) if name == "deal_value" else value[:10] if name == "closing_date" else value
+
+
+class Editor:
+    def __init__(self, deals: Deals) -> None:
+        self.deals = deals
+        self.center = deals.partner_center
+        self.crm = deals.dynamics_365
+        self.made: list[Deal] = []
+        self.edits = 0
+
+    # playing
+
+    def play(self, step: Step) -> None:
+        """At once if it can be; else after what the deal waits for, and nothing else of the deal before it."""
+        if step.what == "birth":
+            self._bear(step)
+            return
+        [deal] = [each for each in self.made if each.number == step.deal]
+        deal.waiting.append(step)
+        if len(deal.waiting) == 1:
+            self._go_on(deal)
+
+    def go_on(self) -> bool:
+        """What had to wait. Returns whether nothing waits any more."""
+        now = time.monotonic()
+        for deal in self.made:
+            if deal.waiting and deal.look_at <= now:
+                self._go_on(deal)
+        return not any(deal.waiting for deal in self.made)
+
+    def held_up(self) -> list[str]:
+        return [
+            f"deal {deal.number} {deal.referral} waits for {deal.waiting[0]}; differs: {self.differences_of(deal)}\n"
+            + self.story(deal)
+            for deal in self.made
+            if deal.waiting
+        ]
+
+    def stories_of(self, findings: list[str]) -> list[str]:
+        """Of the deals that are named there."""
+        numbers = {int(each.split()[1]) for each in findings if each.startswith("deal ")}
+        return [f"deal {deal.number}\n{self.story(deal)}" for deal in self.made if deal.number in numbers]
+
+    def story(self, deal: Deal) -> str:
+        """What the seller was told, and the last of what the audit tells of the deal."""
+        told = self.crm.row("opportunities", deal.opportunity)[AUDIT] if deal.opportunity else None
+        rows = self.deals.stack.audit(
+            "SELECT created_at::time(3)::text, phase, target, purpose, result, reason, detail, error_code, error_message, fields, "
+            "conflicts FROM audit WHERE deal_key = %s OR crm_id = %s ORDER BY created_at DESC LIMIT %s",
+            deal.referral,
+            deal.opportunity,
+            STORY_ROWS,
+        )
+        lines = ["    " + " | ".join(str(each) for each in row if each not in (None, [])) for row in reversed(rows)]
+        return "\n".join([f"    told: {told}", *lines])
+
+    def _go_on(self, deal: Deal) -> None:
+        while deal.waiting and self._is_ready(deal, deal.waiting[0]):
+            self._do(deal, deal.waiting.popleft())
+        deal.look_at = time.monotonic() + LOOK_AGAIN_SECONDS
+
+    def _bear(self, step: Step) -> None:
+        deal = Deal(step.deal, step.side, step.value.get("kind") == "microsoft-cosell")
+        if step.side == CENTER:
+            deal.referral = self.center.add_referral(**step.value)["id"]
+        else:
+            deal.opportunity = self.crm.add_deal(**step.value)["id"]
+        self.made.append(deal)
+
+    def _is_ready(self, deal: Deal, step: Step) -> bool:
+        self._meet(deal)
+        if (deal.referral if step.side == CENTER else deal.opportunity) is None:
+            return False
+        if step.what == "microsoft":
+            parties = self.center.engagement(self.deals.referral(deal.referral)["engagementId"])
+            return any(each["status"] == "New" for each in parties["microsoft"])
+        # What one side does not know of the other when it is closed can never reach it.
+        return step.what not in ("close", "late") or (deal.is_met() and not self.differences_of(deal))
+
+    def _meet(self, deal: Deal) -> None:
+        """Learns the other record's id once both name each other."""
+        if deal.referral is None:
+            deal.referral = self.crm.row("opportunities", deal.opportunity)[IDENTIFIER]
+        if deal.opportunity is None:
+            deal.opportunity = self.deals.referral(deal.referral).get("externalReferenceId")
+
+    def _do(self, deal: Deal, step: Step) -> None:
+        if step.what == "edit":
+            self._edit(deal, step.side, {step.field: step.value})
+        elif step.what == "accept" and step.side == CENTER:
+            named = {} if "name" in deal.edits else {"name": f"Deal {deal.number}"}
+            self.center.edit_referral(deal.referral, status="Active", substatus="Accepted", **named)
+        elif step.what == "accept":
+            self.crm.edit_row("opportunities", deal.opportunity, statecode=0, statuscode=1)
+        elif step.what == "microsoft":
+            self.center.microsoft_answers(deal.referral, step.value, reason=f"Reason {deal.number}")
+        elif step.what == "close":
+            self._edit(deal, step.side, step.value)
+            self._close(deal, step)
+        else:
+            self._edit_closed(deal, step)
+
+    def _edit(self, deal: Deal, side: str, values: dict[str, Any]) -> None:
+        if not values:
+            return
+        if side == CRM:
+            words = {COLUMNS[name]: value for name, value in values.items()}
+            self.crm.edit_deal(deal.opportunity, **words, **({"statecode": 0} if "hold" in values else {}))
+        else:
+            self.center.edit_referral(deal.referral, **_members(values))
+        for name, value in values.items():
+            deal.edits.setdefault(name, []).append(Edit(side, value))
+            self.edits += 1
+
+    def _close(self, deal: Deal, step: Step) -> None:
+        if step.side == CRM:
+            status = {"Won": 3, "Lost": 5, "Declined": 4}[step.field]
+            self.crm.close_deal(deal.opportunity, "won" if step.field == "Won" else "lost", status=status)
+        elif step.field == "Expired":
+            self.center.admin("POST", f"/_sim/referrals/{deal.referral}/expire", {})
+        else:
+            status, substatus = STATUS[step.field]
+            self.center.edit_referral(deal.referral, status=status, substatus=substatus, statusReason="Decided.")
+
+    def _edit_closed(self, deal: Deal, step: Step) -> None:
+        deal.late = step
+        words = f"After the end of deal {deal.number}"
+        if step.side == CENTER:
+            self.center.edit_referral(deal.referral, details={"notes": words})
+        elif step.field == "reopen":
+            self.crm.reopen_deal(deal.opportunity)
+        else:
+            try:
+                self.crm.edit_deal(deal.opportunity, description=words)
+            except AdminError:
+                return
+            raise AssertionError("the CRM has taken an edit of a closed opportunity")
+
+    # looking
+
+    def referrals(self) -> list[dict[str, Any]]:
+        return self.center.admin("GET", "/_sim/referrals")["referrals"]
+
+    def linked(self, deal: Deal, referrals: list[dict[str, Any]]) -> Linked:
+        return linked_of(self.deals, referrals, deal.referral, deal.opportunity)
+
+    def differences_of(self, deal: Deal) -> list[Difference]:
+        if not deal.is_met():
+            return [Difference("identifier", deal.referral, deal.opportunity)]
+        parties = self.center.engagement(self.deals.referral(deal.referral)["engagementId"])
+        return self._differences(deal, [*parties["own"], *parties["microsoft"]])
+
+    def _differences(self, deal: Deal, referrals: list[dict[str, Any]]) -> list[Difference]:
+        found = differences_of(self.linked(deal, referrals), deal.born, edited=deal.edited)
+        return [each for each in found if each.field not in _left_apart(deal.late)]
+
+    def differences(self) -> list[str]:
+        """Of all mapped fields of all deals, and what has not been told of edits of closed ones."""
+        referrals = self.referrals()
+        found = []
+        for deal in self.made:
+            self._meet(deal)
+            each = self._differences(deal, referrals) if deal.is_met() else self.differences_of(deal)
+            found += [f"deal {deal.number} {deal.referral} {one}" for one in each]
+            if deal.late is not None and not self._is_told(deal, deal.late):
+                found.append(f"deal {deal.number} {deal.referral}: {deal.late} is not explained")
+        return found
+
+    def _is_told(self, deal: Deal, late: Step) -> bool:
+        if late.field == "reopen":
+            return "is final" in (self.crm.row("opportunities", deal.opportunity)[AUDIT] or "")
+        query = "SELECT 1 FROM deal_timeline WHERE deal_key = %s AND reason = 'crm_closed'"
+        return late.side == CRM or bool(self.deals.stack.audit(query, deal.referral))
+
+    # afterwards
+
+    def lost_edits(self) -> tuple[list[str], int]:
+        """Last edits of fields that stand on neither side and are no loser of a conflict that the audit tells; and how many
+        fields ended with an earlier edit of the other side, by their policy.
+
+        An edit came alone if the other side's field was not edited from when its own side last was heard of until it was
+        heard of itself: such a one never loses. The others lose to an edit that the audit names beside them."""
+        referrals = self.referrals()
+        lost, settled = [], 0
+        for deal in self.made:
+            linked = self.linked(deal, referrals)
+            for name in deal.edits:
+                shown = _shown(linked, name, CRM if name not in FROM_CENTER else CENTER)
+                last, *other = deal.last_of_each_side(name)
+                if shown == _as_shown(name, last.value) or name in _left_apart(deal.late):
+                    continue
+                if name == "hold" and (deal.is_from_microsoft or linked.row["statecode"] != 0):
+                    continue  # answered or closed since
+                if name not in BOTH_WAYS or not other or shown != other[0].value:
+                    lost.append(f"deal {deal.number} {deal.referral} {name}: {shown!r} is neither side's last, {last}")
+                elif deal.is_unique(name, last.value) and last.value not in self._losers(deal, name, last.side):
+                    lost.append(f"deal {deal.number} {deal.referral} {name}: {last} was lost")
+                else:
+                    settled += 1
+        return lost, settled
+
+    def _losers(self, deal: Deal, name: str, side: str) -> list[Any]:
+        """Values of this side that have lost, as the audit tells."""
+        rows = self.deals.stack.audit(
+            "SELECT partner_center, crm FROM conflicts WHERE deal_key = %s AND field = %s AND winner <> %s",
+            deal.referral,
+            name,
+            side,
+        )
+        return [comparable(name, row[0] if side == CENTER else row[1]) for row in rows]
+
+    def overwritten_blindly(self) -> list[str]:
+        """Edits that were written over by us, though they had neither reached the other side nor lost a conflict."""
+        found = []
+        for deal in self.made:
+            rows = self.deals.stack.audit(
+                "SELECT target, field ->> 'name', field -> 'old', field -> 'new', field -> 'from' FROM audit, "
+                "jsonb_array_elements(fields) AS field WHERE phase = 'outcome' AND result = 'applied' "
+                "AND (deal_key = %s OR crm_id = %s)",
+                deal.referral,
+                deal.opportunity,
+            )
+            for name in (each for each in BOTH_WAYS if each in deal.edits):
+                written = [row for row in rows if row[1] == name]
+                for target, _, old, *_ in written:
+                    value = comparable(name, old)
+                    edited = any(each == Edit(target, value) for each in deal.edits[name])
+                    if not edited or not deal.is_unique(name, value) or value in self._losers(deal, name, target):
+                        continue
+                    if not any(row[0] != target and comparable(name, row[3]) == value for row in written):
+                        found.append(f"deal {deal.number} {deal.referral} {name}: {value!r} of {target} was written over")
+        return found
+
+    def doubles(self) -> list[str]:
+        """Records that are there twice, on either side."""
+        ours = [each for each in self.referrals() if each["organizationId"] != "msft"]
+        microsofts = [each for each in self.referrals() if each["organizationId"] == "msft"]
+        rows = self.crm.rows
+        counted = {
+            "referral of an opportunity": [each["externalReferenceId"] for each in ours],
+            "invitation": [each["engagementId"] for each in microsofts],
+            "opportunity of a referral": [each[IDENTIFIER] for each in rows("opportunities")["value"]],
+            "account": [(each["name"], each["address1_postalcode"]) for each in rows("accounts")["value"]],
+            "contact": [each["emailaddress1"] for each in rows("contacts")["value"]],
+            "solution": [each["msft_solutionidentifier"] for each in rows("msft_microsoftsolutiondetails")["value"]],
+            "row of a solution": [
+                (each["_msft_opportunityid_value"], each["_msft_solutionid_value"])
+                for each in rows("msft_microsoftsolutions")["value"]
+            ],
+        }
+        found = [f"{what}: {key}" for what, keys in counted.items() for key in set(keys) if keys.count(key) > 1]
+        counts = {"referrals": len(ours), "opportunities": len(counted["opportunity of a referral"])}
+        return found + [f"{count} {what}" for what, count in counts.items() if count != len(self.made)]
+
+
+def _members(values: dict[str, Any]) -> dict[str, Any]:
+    """What an edit in the portal sends."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in MEMBERS:
+            shown = f"{value}T00:00:00Z" if name == "closing_date" else value
+            found.setdefault("details", {})[MEMBERS[name]] = shown
+        elif name == "visibility":
+            found["consent"] = {"consentToShareReferralWithMicrosoftSellers": value}
+        else:
+            found[{"name": "name", "referral_program": "referralProgram"}[name]] = value
+    return found
+
+
+def _left_apart(late: Step | None) -> frozenset[str]:
+    """What stays different on both sides of a deal that was edited after its end."""
+    if late is None or (late.side == CRM and late.field != "reopen"):
+        return frozenset()
+    return frozenset({"stage", "hold"} if late.field == "reopen" else {"notes"})
+
+
+def _as_shown(name: str, value: Any) -> Any:
+    if name == "solutions":
+        return sorted((each["id"], float(each["price"]), each["quantity"]) for each in value)
+    return value["emailaddress1"] if name == "customer_contact" else value
+
+
+def _shown(linked: Linked, name: str, side: str) -> Any:
+    """What the side that is edited shows, in the words of the schedule."""
+    form, referral = linked.form, linked.referral
+    if side == CENTER:
+        consent = referral["consent"]["consentToShareReferralWithMicrosoftSellers"]
+        return {"name": referral["name"], "referral_program": referral["referralProgram"], "visibility": consent}[name]
+    if name == "solutions":
+        return sorted((each["id"], float(each["price"]), each["quantity"]) for each in form["solutions"])
+    if name == "customer_contact":
+        return form["contact"]["emailaddress1"]
+    if name == "own_team":
+        return {key: form["owner"].get(key) for key in ("firstname", "lastname", "internalemailaddress", "address1_telephone1")}
+    if name in ("consent", "help"):
+        return form[COLUMNS[name]]
+    return comparable(name, form["currency"] if name == "currency" else form["row"][COLUMNS[name]])
