@@ -193,6 +193,17 @@ int rule_field_map(const struct rules *rules, const struct rule_field *field, en
     return 0;
 }
 
+bool rule_field_leaves(const struct rule_field *field, enum side target, const json_t *value)
+{
+    char message[TRANSFORM_MESSAGE_SIZE];
+    json_t *made = NULL;
+    const bool is_left = value != NULL && holds(field, side_other(target), value) &&
+                         transform_apply(field->transform[target], value, &made, message) == TRANSFORM_LEAVE;
+
+    json_decref(made);
+    return is_left;
+}
+
 int rule_field_spread(const struct rule_field *field, enum side side, const json_t *value, json_t *write)
 {
     for (size_t i = 0; i < field->path_count[side]; i++) {

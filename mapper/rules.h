@@ -131,6 +131,8 @@ json_t *rule_field_value(const struct rule_field *field, enum side side, const j
  * not personal (words of value tables, numbers). */
 int rule_field_map(const struct rules *rules, const struct rule_field *field, enum side target, const json_t *value,
                    json_t **ret_value, struct error *err) TANDEM_MUST_CHECK;
+/* Do the field's transforms or its table say of the other side's value that `target` is left alone? */
+bool rule_field_leaves(const struct rule_field *field, enum side target, const json_t *value);
 /* Puts a value of `side` under what its path(s) write into a write object: {path: value}, a list's path without its
  * members. */
 int rule_field_spread(const struct rule_field *field, enum side side, const json_t *value, json_t *write)

@@ -178,12 +178,14 @@ const struct rules_section RULES_SECTIONS[RULES_SECTION_COUNT] = {
          .keys = {{"partner_center", "name or list of names", "For people, and how many values a row has."},
                   {"crm", "name or list of names", "The same of the CRM."},
                   {"rows", "list", "The rows. Needed."}}},
-    [RULES_TABLE_ROW] = {.title = "A row of a table",
-                         .what = "a row",
-                         .keys = {{"partner_center", "value or list, or leave",
-                                   "The word leave: nothing is written that way. Needed."},
-                                  {"crm", "value or list, or leave", "The same of the CRM. Needed."},
-                                  {"direction", "both, to-crm, to-partner-center", "both, unless said otherwise."}}},
+    [RULES_TABLE_ROW] =
+        {.title = "A row of a table",
+         .what = "a row",
+         .keys = {{"partner_center", "value or list, or leave", "The word leave: nothing is written that way. Needed."},
+                  {"crm", "value or list, or leave",
+                   "The same of the CRM. Needed. When two records meet for the first time, a value of the "
+                   "CRM that leaves Partner Center alone stays as long as the referral is open."},
+                  {"direction", "both, to-crm, to-partner-center", "both, unless said otherwise."}}},
 };
 
 const struct rules_path_form RULES_PATH_FORMS[] = {

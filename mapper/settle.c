@@ -113,10 +113,27 @@ static enum mapping map_field(const struct rules *rules, const struct rule_field
     return why->class == ERROR_POISON ? MAPPING_PROBLEM : MAPPING_FAILED;
 }
 
+/* The records met only now, and what stands in the CRM is none of Partner Center's business ("on hold"): it goes with
+ * whatever an open referral says, as it would had it been chosen a moment later. */
+static bool is_left_alone(const struct deal *deal, const struct rules *rules, const struct standing *standing)
+{
+    const char *name = standing->field->name;
+
+    return standing->has_moved[SIDE_CRM] && standing->now[SIDE_PARTNER_CENTER] != NULL &&
+           json_object_get(deal->base_crm, name) == NULL && json_object_get(deal->base_partner_center, name) == NULL &&
+           !rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], deal_values(deal, SIDE_PARTNER_CENTER), false) &&
+           rule_field_leaves(standing->field, SIDE_PARTNER_CENTER, standing->now[SIDE_CRM]);
+}
+
 /* The rule "agree": what stands at one side is already the image of the other side's value. A mapping that fails cannot
  * agree; if the value has to be written, the failure is reported then. */
-static int sides_agree(const struct rules *rules, const struct standing *standing, bool *ret_agree, struct error *err)
+static int sides_agree(const struct deal *deal, const struct rules *rules, const struct standing *standing,
+                       bool *ret_agree, struct error *err)
 {
+    if (is_left_alone(deal, rules, standing)) {
+        *ret_agree = true;
+        return 0;
+    }
     *ret_agree = false;
     for (int target = 0; target < SIDE_COUNT && !*ret_agree; target++) {
         const json_t *source = standing->now[side_other((enum side)target)];
@@ -313,7 +330,7 @@ static int settle_field(struct deal *deal, const struct rules *rules, const stru
 
     if (!standing->has_moved[SIDE_PARTNER_CENTER] && !standing->has_moved[SIDE_CRM])
         return unpark(deal, standing, settlement, err);
-    if (sides_agree(rules, standing, &do_agree, err) < 0)
+    if (sides_agree(deal, rules, standing, &do_agree, err) < 0)
         return -1;
     if (do_agree)
         return unpark(deal, standing, settlement, err) < 0 ? -1 : set_base(deal, standing, err);

@@ -17,6 +17,7 @@ SETTINGS = {"ingest": {"backfill": {"per_second": 20, "page_rows": 7}}}
 LINKED, ONLY_REFERRALS, ONLY_ROWS = 10, 10, 5
 DEADLINE = 90
 IDENTIFIER = "msft_microsoftpartnercenterreferralidentifier"
+ON_HOLD = {"statecode": 0, "statuscode": 2}
 LISTS = "/v1.0/engagements/referrals"
 
 
@@ -101,6 +102,8 @@ def test_existing_deals_agree_after_a_backfill(deals: Deals, tmp_path: Path) -> 
     for simulator in simulators:
         simulator.delivery_policy(drop=1.0)
     linked = [make_linked(deals, number) for number in range(LINKED)]
+    on_hold = deals.opportunity(linked[0])["opportunityid"]
+    deals.dynamics_365.edit_row("opportunities", on_hold, **ON_HOLD)
     alone = [make_referral(deals) for _ in range(ONLY_REFERRALS)]
     new = [make_row(deals, name=f"New {number}") for number in range(ONLY_ROWS)]
     ambiguous = make_ambiguous(deals)
@@ -121,6 +124,8 @@ def test_existing_deals_agree_after_a_backfill(deals: Deals, tmp_path: Path) -> 
     deals.wait_quiet("any")
     for number, referral in enumerate(linked):
         assert deals.referral(referral)["details"]["dealValue"] in (1000 + number, 2000 + number)
+    # Which says nothing to Partner Center, where the deal is active.
+    assert deals.dynamics_365.row("opportunities", on_hold)["statuscode"] == ON_HOLD["statuscode"]
 
     # No duplicates, and the ambiguous are as they were.
     referrals = deals.partner_center.referrals()

@@ -36,7 +36,8 @@ const char DEAL_RULES[] =
     "    rows:\n"
     "      - {partner_center: Active, crm: 1}\n"
     "      - {partner_center: Closed, crm: 2}\n"
-    "      - {partner_center: New, crm: leave}\n";
+    "      - {partner_center: New, crm: leave}\n"
+    "      - {partner_center: leave, crm: 3}\n";
 
 json_t *json_of(const char *text)
 {

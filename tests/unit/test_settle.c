@@ -332,6 +332,34 @@ static void test_leave_settles_the_field(void **state)
     scene_end(&scene);
 }
 
+/* Records that meet only now: a value that leaves the other side alone goes with what stands there, so a deal that is on
+ * hold stays so; not with a closed record, which has to be heard of. */
+static void test_leave_goes_with_an_open_record_met_only_now(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, DEAL_RULES, REFERRAL);
+    both_change(&scene, 1, "{'status': 'Active'}", 1, "{'state': 3}");
+    assert_settles(&scene, &(struct wanted){0});
+    assert_base(&scene, "stage", "'Active'", "3");
+    both_change(&scene, 0, NULL, 2, "{'state': 1}");
+    assert_settles(&scene, &(struct wanted){0});
+    scene_end(&scene);
+
+    scene_begin(&scene, DEAL_RULES, REFERRAL);
+    both_change(&scene, 1, "{'status': 'Closed'}", 1, "{'state': 3}");
+    assert_settles(&scene, &(struct wanted){.crm = "{'state': 2}",
+                                            .conflicts = "[{'name': 'stage', 'partner_center': 'Closed', 'crm': 3,"
+                                                         " 'policy': 'closed', 'winner': 'partner-center'}]"});
+    scene_end(&scene);
+
+    /* Once they have met, a change is a change. */
+    begin(&scene, "{'status': 'New'}", "{'state': 3}");
+    both_change(&scene, 2, "{'status': 'Active'}", 0, NULL);
+    assert_settles(&scene, &(struct wanted){.crm = "{'state': 1}"});
+    scene_end(&scene);
+}
+
 /* A value that cannot be mapped is told once, stops only its field, and is forgotten when it can be. */
 static void test_unmappable_value_stops_its_field_only(void **state)
 {
@@ -426,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_switch_holds_back_the_crm),
         cmocka_unit_test(test_switch_pauses_both_sides),
         cmocka_unit_test(test_leave_settles_the_field),
+        cmocka_unit_test(test_leave_goes_with_an_open_record_met_only_now),
         cmocka_unit_test(test_unmappable_value_stops_its_field_only),
         cmocka_unit_test(test_creation_writes_what_is_known),
         cmocka_unit_test(test_creation_needs_its_required_fields),
