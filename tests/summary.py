@@ -1,6 +1,6 @@
 """Prints the table that ends tests/run, from its list of runs: name, exit status, seconds, JUnit file.
 
-Exit status 0 if every run succeeded and at least one test was executed.
+What tests tell of themselves (record_property) stands below it, a line each. Exit status 0 if every run succeeded and at least one test was executed.
 """
 
 from __future__ import annotations
@@ -32,8 +32,14 @@ def count_cases(report: Path) -> Count:
     return count
 
 
+def figures_of(report: Path) -> list[str]:
+    """What tests have told with record_property."""
+    return [f"{each.get('name')}: {each.get('value')}" for each in xml.parse(report).iterfind(".//testcase/properties/property")]
+
+
 def main() -> int:
     total = Count()
+    figures: list[str] = []
     went_well = True
     print(f"{'kind':<20}{'passed':>8}{'failed':>8}{'skipped':>9}{'seconds':>9}")
     for line in Path(sys.argv[1]).read_text().splitlines():
@@ -44,7 +50,10 @@ def main() -> int:
             print(f"{name:<45}{seconds:>9}{'' if succeeded else '  FAILED'}")
             total.failed += not succeeded
             continue
-        count = count_cases(Path(report)) if Path(report).exists() else Count()
+        count = Count()
+        if Path(report).exists():
+            count = count_cases(Path(report))
+            figures += [each for each in figures_of(Path(report)) if each not in figures]
         if not succeeded and count.failed == 0:
             # It ended before it could say which test is to blame.
             count.failed = 1
@@ -53,6 +62,8 @@ def main() -> int:
         total.passed += count.passed
         total.failed += count.failed
         total.skipped += count.skipped
+    for each in figures:
+        print(each)
     print(f"{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
     return 0 if went_well and total.passed > 0 else 1
 

@@ -117,6 +117,25 @@ class Deals:
 
         wait_until(is_quiet, DEADLINE, f"nothing is under way any more (deal {referral})")
 
+    def writes_since(self, center: int, crm: int) -> list[tuple[str, str]]:
+        """Calls of either system that change something: method and what of, without the ids."""
+        entries = self.partner_center.journal(center) + self.dynamics_365.journal(crm)
+        return [
+            (each["method"], each["path"].partition("(")[0].rpartition("/")[2] if "(" in each["path"] else "referral")
+            for each in entries
+            if each["method"] != "GET" and "oauth2" not in each["path"]
+        ]
+
+    def calls_about(self, referral: str, center: int, crm: int) -> list[tuple[str, str]]:
+        """Calls that name the deal, of either of its records."""
+        names = [referral, str(self.referral(referral)["engagementId"]), str(self.referral(referral)["externalReferenceId"])]
+        entries = self.partner_center.journal(center) + self.dynamics_365.journal(crm)
+        return [
+            (each["method"], each["path"])
+            for each in entries
+            if any(name in json.dumps([each["path"], each["query"], each["body"]]) for name in names)
+        ]
+
     def patches_since(self, position: int, referral: str) -> list[dict[str, Any]]:
         """Bodies of the changes of this deal's opportunity that the CRM was sent."""
         row = self.opportunity(referral)

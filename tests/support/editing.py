@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import random
+import string
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,13 +41,25 @@ DAYS = 10_000
 OWNERS = 5
 # How much of the schedule deals are born in, and from when on they may close.
 BORN_WITHIN, CLOSED_FROM = 0.6, 0.6
+LETTERS = string.ascii_uppercase
+# Every so many edits one is made alone; in turn of these.
+EDITS_PER_ALONE = 12
+ALONE = (
+    *((side, name) for name in ("notes", "deal_value", "currency", "closing_date") for side in (CRM, CENTER)),
+    (CENTER, "name"),
+    (CRM, "solutions"),
+    (CENTER, "referral_program"),
+    (CRM, "customer_contact"),
+    (CRM, "own_team"),
+)
 KILLS_LEAST, STEPS_PER_KILL = 4, 250
 VICTIMS = ("mapper-1", "mapper-2", "pusher-1", "pusher-2")
 
 
 @dataclass(frozen=True)
 class Step:
-    """`what`: birth, edit, accept, microsoft, close, late; or kill, of a program and no deal's."""
+    """`what`: birth, edit, accept, microsoft, close, late; alone, an edit while nothing else of the deal is under way, and its
+    arrival, before which nothing follows; or kill, of a program and no deal's."""
 
     what: str
     deal: int = -1
@@ -111,7 +124,7 @@ def solutions(number: int, chance: random.Random) -> list[dict[str, Any]]:
 
 VALUES: dict[str, Callable[[int, random.Random], Any]] = {
     "deal_value": money,
-    "currency": lambda number, chance: chance.choice(("EUR", "GBP", "USD")),
+    "currency": lambda number, chance: f"X{LETTERS[number // 26 % 26]}{LETTERS[number % 26]}",
     "closing_date": lambda number, chance: (FIRST_DAY + datetime.timedelta(number % DAYS)).isoformat(),
     "notes": lambda number, chance: f"edit {number}: {chance.choice(('déjà vu', 'plain', 'Größe', 'emoji 🚋'))}",
     "name": lambda number, chance: f"Deal renamed {number}",
@@ -164,11 +177,17 @@ class Scheduler:
             if life.end is not None:
                 ends.setdefault(life.end, []).append(life)
         living: list[Life] = []
+        alone: list[tuple[str, str]] = []
         for number in range(self.edits):
             for life in births.get(number, ()):
                 self._bear(life)
                 living.append(life)
-            self._edit(self.chance.choice(living), number)
+            if number % EDITS_PER_ALONE == EDITS_PER_ALONE - 1:
+                alone.append(ALONE[number // EDITS_PER_ALONE % len(ALONE)])
+            if alone and self._edit_alone(living, *alone[0], number):
+                alone.pop(0)
+            else:
+                self._edit(self.chance.choice(living), number)
             for life in ends.get(number, ()):
                 self._close(life)
                 living.remove(life)
@@ -212,6 +231,18 @@ class Scheduler:
             if self.chance.random() < 0.5:
                 life.owed.append("microsoft")
         self._add(life, "edit", side, name, VALUES[name](number, self.chance))
+
+    def _edit_alone(self, living: list[Life], side: str, name: str, number: int) -> bool:
+        """False: none of the deals takes one."""
+        able = [each for each in living if each.is_complete and not each.is_waiting and name in self._editable(each, side)]
+        if not able:
+            return False
+        life = self.chance.choice(able)
+        life.edits += 1
+        value = VALUES[name](number, self.chance)
+        self._add(life, "alone", side, name, value)
+        self._add(life, "arrival", side, name, value)
+        return True
 
     def _editable(self, life: Life, side: str) -> list[str]:
         names = [*BOTH_WAYS, *BOTH_WAYS] if side == CENTER else [*BOTH_WAYS]

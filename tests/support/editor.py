@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from support.deals import Deals
+from support.edit_history import Edit, EditHistory
 from support.editing import BOTH_WAYS, CENTER, CRM, FROM_CENTER, Step
 from support.mapped_fields import Difference, Linked, differences_of, linked_of
 from support.simulators import AdminError
@@ -17,6 +18,8 @@ AUDIT = "msft_microsoftpartnercenterreferralsyncaudit"
 # How often a deal is looked at whose next step has to wait.
 LOOK_AGAIN_SECONDS = 0.2
 STORY_ROWS = 60
+# How long both sides of a deal have agreed before an edit counts as alone.
+QUIET_SECONDS = 1.0
 COLUMNS = {
     "deal_value": "estimatedvalue",
     "currency": "currency",
@@ -33,12 +36,6 @@ MEMBERS = {"deal_value": "dealValue", "currency": "currency", "closing_date": "c
 STATUS = {"Won": ("Closed", "Won"), "Lost": ("Closed", "Lost"), "Declined": ("Closed", "Declined")}
 
 
-@dataclass(frozen=True)
-class Edit:
-    side: str
-    value: Any
-
-
 @dataclass
 class Deal:
     number: int
@@ -46,10 +43,11 @@ class Deal:
     is_from_microsoft: bool = False
     referral: str | None = None
     opportunity: str | None = None
-    edits: dict[str, list[Edit]] = field(default_factory=dict)
+    edits: dict[str, EditHistory] = field(default_factory=dict)
     late: Step | None = None  # what was done to it after it was closed
     waiting: deque[Step] = field(default_factory=deque)
     look_at: float = 0.0
+    agreed_since: float | None = None
 
     def is_met(self) -> bool:
         return self.referral is not None and self.opportunity is not None
@@ -57,17 +55,7 @@ class Deal:
     @property
     def edited(self) -> frozenset[str]:
         """What only goes to Partner Center, and the seller has edited."""
-        return frozenset(name for name, edits in self.edits.items() if any(each.side == CRM for each in edits))
-
-    def last_of_each_side(self, name: str) -> list[Edit]:
-        """The last one first."""
-        edits = self.edits[name]
-        others = [each for each in edits if each.side != edits[-1].side]
-        return [*edits[-1:], *others[-1:]]
-
-    def is_unique(self, name: str, value: Any) -> bool:
-        """Whether it never stood there but once. Going back to what the other side shows, or showed, is no change of its own."""
-        return name != "currency" and sum(each.value == value for each in self.edits[name]) == 1
+        return frozenset(name for name, history in self.edits.items() if history.of_side(CRM))
 
 
 def comparable(name: str, value: Any) -> Any:
@@ -84,6 +72,9 @@ class Editor:
         self.crm = deals.dynamics_365
         self.made: list[Deal] = []
         self.edits = 0
+        self.alone: list[tuple[Deal, Step]] = []  # edits of quiet deals, and whose step they were
+        self.lost_alone: list[str] = []
+        self._currencies = {each["isocurrencycode"] for each in self.crm.rows("transactioncurrencies")["value"]}
 
     # playing
 
@@ -134,6 +125,7 @@ class Editor:
     def _go_on(self, deal: Deal) -> None:
         while deal.waiting and self._is_ready(deal, deal.waiting[0]):
             self._do(deal, deal.waiting.popleft())
+            deal.agreed_since = None
         deal.look_at = time.monotonic() + LOOK_AGAIN_SECONDS
 
     def _bear(self, step: Step) -> None:
@@ -151,8 +143,27 @@ class Editor:
         if step.what == "microsoft":
             parties = self.center.engagement(self.deals.referral(deal.referral)["engagementId"])
             return any(each["status"] == "New" for each in parties["microsoft"])
+        if step.what == "alone":
+            return self._is_quiet(deal)
+        if step.what == "arrival":
+            return self._is_written_over(deal, step) or self._is_quiet(deal)
         # What one side does not know of the other when it is closed can never reach it.
         return step.what not in ("close", "late") or (deal.is_met() and not self.differences_of(deal))
+
+    def _is_quiet(self, deal: Deal) -> bool:
+        """Both sides agree, have agreed for a while, and nothing is being written."""
+        if not deal.is_met() or self.differences_of(deal):
+            deal.agreed_since = None
+            return False
+        deal.agreed_since = deal.agreed_since or time.monotonic()
+        query = "SELECT 1 FROM open_intents WHERE deal_key = %s"
+        is_over = time.monotonic() >= deal.agreed_since + QUIET_SECONDS
+        return is_over and not self.deals.stack.audit(query, deal.referral)
+
+    def _is_written_over(self, deal: Deal, step: Step) -> bool:
+        """An edit that came alone is gone from the side it was made on."""
+        shown = _shown(self.linked(deal, self._parties(deal)), step.field, step.side)
+        return shown != _as_shown(step.field, step.value)
 
     def _meet(self, deal: Deal) -> None:
         """Learns the other record's id once both name each other."""
@@ -162,8 +173,12 @@ class Editor:
             deal.opportunity = self.deals.referral(deal.referral).get("externalReferenceId")
 
     def _do(self, deal: Deal, step: Step) -> None:
-        if step.what == "edit":
+        if step.what in ("edit", "alone"):
             self._edit(deal, step.side, {step.field: step.value})
+        elif step.what == "arrival":
+            self.alone.append((deal, step))
+            if self._is_written_over(deal, step):
+                self.lost_alone.append(f"deal {deal.number} {deal.referral}: {step} was written over")
         elif step.what == "accept" and step.side == CENTER:
             named = {} if "name" in deal.edits else {"name": f"Deal {deal.number}"}
             self.center.edit_referral(deal.referral, status="Active", substatus="Accepted", **named)
@@ -180,14 +195,33 @@ class Editor:
     def _edit(self, deal: Deal, side: str, values: dict[str, Any]) -> None:
         if not values:
             return
+        if "currency" in values:
+            self._know_currency(values["currency"])
+        self._look(deal, [name for name in values if name in BOTH_WAYS])
         if side == CRM:
             words = {COLUMNS[name]: value for name, value in values.items()}
             self.crm.edit_deal(deal.opportunity, **words, **({"statecode": 0} if "hold" in values else {}))
         else:
             self.center.edit_referral(deal.referral, **_members(values))
         for name, value in values.items():
-            deal.edits.setdefault(name, []).append(Edit(side, value))
+            deal.edits.setdefault(name, EditHistory()).add(side, value)
             self.edits += 1
+
+    def _look(self, deal: Deal, names: list[str]) -> None:
+        """What both sides show before an edit, so that it is known of which others it knows."""
+        if not names or not deal.is_met():
+            return
+        linked = self.linked(deal, self._parties(deal))
+        for name in names:
+            shown = {side: _shown(linked, name, side) for side in (CENTER, CRM)}
+            deal.edits.setdefault(name, EditHistory()).look(shown, deal.born)
+
+    def _know_currency(self, code: str) -> None:
+        """The organisation has a row of each currency it deals in."""
+        if code not in self._currencies:
+            words = {"currencyname": code, "currencysymbol": code, "currencyprecision": 2, "exchangerate": 1}
+            self.crm.add_row("transactioncurrencies", isocurrencycode=code, **words)
+            self._currencies.add(code)
 
     def _close(self, deal: Deal, step: Step) -> None:
         if step.side == CRM:
@@ -224,8 +258,12 @@ class Editor:
     def differences_of(self, deal: Deal) -> list[Difference]:
         if not deal.is_met():
             return [Difference("identifier", deal.referral, deal.opportunity)]
+        return self._differences(deal, self._parties(deal))
+
+    def _parties(self, deal: Deal) -> list[dict[str, Any]]:
+        """The referrals of the deal, of either party."""
         parties = self.center.engagement(self.deals.referral(deal.referral)["engagementId"])
-        return self._differences(deal, [*parties["own"], *parties["microsoft"]])
+        return [*parties["own"], *parties["microsoft"]]
 
     def _differences(self, deal: Deal, referrals: list[dict[str, Any]]) -> list[Difference]:
         found = differences_of(self.linked(deal, referrals), deal.born, edited=deal.edited)
@@ -252,42 +290,82 @@ class Editor:
     # afterwards
 
     def lost_edits(self) -> tuple[list[str], int]:
-        """Last edits of fields that stand on neither side and are no loser of a conflict that the audit tells; and how many
-        fields ended with an earlier edit of the other side, by their policy.
+        """Last edits of fields that do not stand there in the end, though nothing excuses it; and how many fields ended with
+        an earlier edit of the other side, by their policy.
 
-        An edit came alone if the other side's field was not edited from when its own side last was heard of until it was
-        heard of itself: such a one never loses. The others lose to an edit that the audit names beside them."""
+        The last edit of a field may lose only to an edit of the other side, or to what the deal was made with there, that
+        was not yet visible where it was made. Values that were given to the field of a deal more than once are not judged:
+        which of these edits the audit means could not be told. The schedule gives none twice within 600 edits."""
         referrals = self.referrals()
         lost, settled = [], 0
         for deal in self.made:
             linked = self.linked(deal, referrals)
-            for name in deal.edits:
-                shown = _shown(linked, name, CRM if name not in FROM_CENTER else CENTER)
-                last, *other = deal.last_of_each_side(name)
+            for name, history in deal.edits.items():
+                last = history.last
+                shown = _shown(linked, name, last.side)
                 if shown == _as_shown(name, last.value) or name in _left_apart(deal.late):
                     continue
                 if name == "hold" and (deal.is_from_microsoft or linked.row["statecode"] != 0):
                     continue  # answered or closed since
-                if name not in BOTH_WAYS or not other or shown != other[0].value:
+                other = history.of_side(CRM if last.side == CENTER else CENTER)
+                if name not in BOTH_WAYS or not other or shown != other[-1].value:
                     lost.append(f"deal {deal.number} {deal.referral} {name}: {shown!r} is neither side's last, {last}")
-                elif deal.is_unique(name, last.value) and last.value not in self._losers(deal, name, last.side):
+                elif history.is_unique(last.value) and not self._is_excused(deal, name, last):
                     lost.append(f"deal {deal.number} {deal.referral} {name}: {last} was lost")
                 else:
                     settled += 1
         return lost, settled
 
-    def _losers(self, deal: Deal, name: str, side: str) -> list[Any]:
-        """Values of this side that have lost, as the audit tells."""
+    def _conflicts(self, deal: Deal, name: str) -> list[tuple[dict[str, Any], str, str]]:
+        """Both values, the winner and the result of each conflict of a field that the audit tells."""
         rows = self.deals.stack.audit(
-            "SELECT partner_center, crm FROM conflicts WHERE deal_key = %s AND field = %s AND winner <> %s",
+            "SELECT partner_center, crm, winner, coalesce(result, '') FROM conflicts WHERE deal_key = %s AND field = %s",
             deal.referral,
             name,
-            side,
         )
-        return [comparable(name, row[0] if side == CENTER else row[1]) for row in rows]
+        return [({CENTER: comparable(name, row[0]), CRM: comparable(name, row[1])}, row[2], row[3]) for row in rows]
+
+    def _winners(self, deal: Deal, name: str, edit: Edit) -> list[Edit]:
+        """What the edit has lost to in a conflict that was settled, as the audit tells. That it says so is not enough: it
+        has to be something the editor did."""
+        return [
+            each
+            for values, winner, result in self._conflicts(deal, name)
+            if result == "applied" and winner in (CENTER, CRM) and winner != edit.side and values[edit.side] == edit.value
+            for each in deal.edits[name].of_side(winner)
+            if each.value == values[winner]
+        ]
+
+    def _is_excused(self, deal: Deal, name: str, edit: Edit) -> bool:
+        return any(edit.may_lose_to(each) for each in self._winners(deal, name, edit))
+
+    def made_up_conflicts(self) -> list[str]:
+        """Edits that lost, as the audit tells, though they were made in knowledge of what they lost to, or lost to nothing
+        the editor has ever done."""
+        found = []
+        for deal in self.made:
+            for name in (each for each in BOTH_WAYS if each in deal.edits):
+                history = deal.edits[name]
+                for values, winner, result in self._conflicts(deal, name):
+                    losers = [each for each in history.edits if each.side != winner and each.value == values[each.side]]
+                    if result != "applied" or not losers or not history.is_unique(losers[0].value):
+                        continue
+                    if not self._is_excused(deal, name, losers[0]):
+                        found.append(f"deal {deal.number} {deal.referral} {name}: {losers[0]} lost, by {values} for {winner}")
+        return found
+
+    def conflicts_of_edits_alone(self) -> list[str]:
+        """Edits of quiet deals that are in any conflict the audit tells, of whatever result."""
+        return [
+            f"deal {deal.number} {deal.referral}: {step} in a conflict for {winner}: {values}"
+            for deal, step in self.alone
+            for values, winner, _ in self._conflicts(deal, step.field)
+            if values[step.side] == step.value
+        ]
 
     def overwritten_blindly(self) -> list[str]:
-        """Edits that were written over by us, though they had neither reached the other side nor lost a conflict."""
+        """Edits that were written over by us, though they had neither reached the other side nor lost to an edit that they
+        could not know of."""
         found = []
         for deal in self.made:
             rows = self.deals.stack.audit(
@@ -298,11 +376,12 @@ class Editor:
                 deal.opportunity,
             )
             for name in (each for each in BOTH_WAYS if each in deal.edits):
+                history = deal.edits[name]
                 written = [row for row in rows if row[1] == name]
                 for target, _, old, *_ in written:
                     value = comparable(name, old)
-                    edited = any(each == Edit(target, value) for each in deal.edits[name])
-                    if not edited or not deal.is_unique(name, value) or value in self._losers(deal, name, target):
+                    edits = [each for each in history.edits if each.side == target and each.value == value]
+                    if not edits or not history.is_unique(value) or self._is_excused(deal, name, edits[0]):
                         continue
                     if not any(row[0] != target and comparable(name, row[3]) == value for row in written):
                         found.append(f"deal {deal.number} {deal.referral} {name}: {value!r} of {target} was written over")
@@ -358,9 +437,11 @@ def _as_shown(name: str, value: Any) -> Any:
 
 
 def _shown(linked: Linked, name: str, side: str) -> Any:
-    """What the side that is edited shows, in the words of the schedule."""
+    """What a side shows, in the words of the schedule."""
     form, referral = linked.form, linked.referral
     if side == CENTER:
+        if name in MEMBERS:
+            return comparable(name, referral["details"][MEMBERS[name]])
         consent = referral["consent"]["consentToShareReferralWithMicrosoftSellers"]
         return {"name": referral["name"], "referral_program": referral["referralProgram"], "visibility": consent}[name]
     if name == "solutions":
