@@ -39,6 +39,9 @@ CLOSE = 180
 # Of each source of the poller, the slowest among them.
 STILL_ROUNDS = 3
 SOURCES = 4
+SHARED_ROUNDS = 'tandem_poll_rounds_total{source="poll/partner-center/shared"}'
+# The referral, and the parties of its deal.
+CALLS_PER_READING = 2
 READS = ("GET", "HEAD")
 
 pytestmark = pytest.mark.asan
@@ -177,6 +180,9 @@ def wait_still(deals: Deals, calls: Calls) -> None:
             return False
         now = rounds(deals)
         assert len(now) == SOURCES
+        # Each such deal is read once a round, beside what was under way when the first one began.
+        ended = now[SHARED_ROUNDS] - before[SHARED_ROUNDS]
+        assert len(calls.latest) <= CALLS_PER_READING * len(shared) * (ended + 2), calls.latest
         return all(value >= before[name] + STILL_ROUNDS for name, value in now.items())
 
     try:
@@ -215,12 +221,13 @@ def test_both_sides_end_the_same(deals: Deals, seed: int, record_property: Calla
     assert len(editor.made) == DEALS
     assert deals.stack.audit("SELECT * FROM verify_audit()") == []
     assert schedule_of(seed, DEALS, EDITS) == steps
-    record_property(
-        "two-sided editor",
+    figures = (
         f"seed {seed}, {DEALS} deals, {editor.edits} edits ({len(editor.alone)} of deals at rest), "
         f"{sum(each.what == 'kill' for each in steps)} kills; {calls.writes / editor.edits:.2f} writes and "
         f"{calls.reads / editor.edits:.2f} reads an edit, of both systems' records from the first birth to the end, with what "
         f"births, answers and closings took, look-ups, repeats and refused calls; beside them {calls.polls} questions of the "
         f"poller and {calls.tokens} of tokens; {settled} fields ended by a policy with an earlier edit of the other side; "
-        f"played in {played:.0f} s, both sides agreed {agreed:.0f} s later",
+        f"played in {played:.0f} s, both sides agreed {agreed:.0f} s later"
     )
+    print(figures)
+    record_property("two-sided editor", figures)
