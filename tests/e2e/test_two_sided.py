@@ -139,7 +139,7 @@ def play(deals: Deals, editor: Editor, steps: list[Step], calls: Calls) -> None:
         if pause > 0:  # the editor's own pace; nothing is waited for
             time.sleep(pause)
     try:
-        wait_until(editor.go_on, CLOSE, "what each step waits for is there")
+        wait_until(lambda: editor.lost_alone or editor.go_on(), CLOSE, "what each step waits for is there")
     except AssertionError as error:
         raise AssertionError("\n".join([str(error), *editor.held_up()])) from None
 

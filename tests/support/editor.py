@@ -9,7 +9,7 @@ from typing import Any
 
 from support.deals import Deals
 from support.edit_history import Edit, EditHistory
-from support.editing import BOTH_WAYS, CENTER, CRM, FROM_CENTER, Step
+from support.editing import BOTH_WAYS, CENTER, CRM, Step
 from support.mapped_fields import Difference, Linked, differences_of, linked_of
 from support.simulators import AdminError
 
