@@ -293,6 +293,10 @@ static int rest_unseen(struct deal *deal, const struct decide_cause *cause, stru
         text_equal(deal->explained, text) || json_is_false(json_object_get(values, rules->sync_column)) ||
         rules_hold(rules->is_closed[SIDE_CRM], values, false))
         return rest(deal, cause, reason, deal->gone_partner_center, effects, err);
+    if (deal->conflict_rounds > MERGE_CONFLICT_ROUNDS_MAX) { /* the words find no place; to rest the deal needs none */
+        deal->conflict_rounds = 0;
+        return rest(deal, cause, reason, deal->gone_partner_center, effects, err);
+    }
     if (birth_explain(deal, cause, text, reason, effects, err) < 0)
         return -1;
     if (!effects->has_decision)

@@ -337,6 +337,29 @@ static void test_unseen_referral_rests_without_words(void **state)
     scene_end(&scene);
 }
 
+/* A record that changes under every attempt to write the words does not keep the deal from resting, and it goes on as soon
+ * as the referral is visible again. */
+static void test_unseen_referral_rests_where_words_find_no_place(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    gone_arrives(&scene, SIDE_PARTNER_CENTER, "not_found");
+    for (int round = 0; round <= MERGE_CONFLICT_ROUNDS_MAX; round++) {
+        assert_string_equal(scene.effects.decision.purpose, "explain");
+        outcome_arrives(&scene, OUTCOME_CONFLICT, false,
+                        documents_of(SIDE_CRM, 2 + round, ROW_WITH("10", "EUR", "n", "A")));
+    }
+    assert_none(&scene, "referral_gone");
+    assert_true(scene.effects.decision.is_notable);
+    assert_null(scene.deal.pending);
+    reading_arrives(&scene, SIDE_CRM, 20, ROW_WITH("11", "EUR", "n", "A"));
+    assert_none(&scene, "referral_gone");
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 1, REFERRAL_WITH("10", "n", "A"));
+    assert_writes(&scene, "partner-center", "{'details.dealValue': 11}");
+    scene_end(&scene);
+}
+
 int main(void)
 {
     json_setup();
@@ -353,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_closed_record_is_told_once_at_most),
         cmocka_unit_test(test_unseen_referral_is_told_and_rests),
         cmocka_unit_test(test_unseen_referral_rests_without_words),
+        cmocka_unit_test(test_unseen_referral_rests_where_words_find_no_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
