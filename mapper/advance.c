@@ -129,13 +129,35 @@ static bool is_mended(const struct deal *deal, const struct rules *rules, const 
            !rules_hold(rules->is_closed[SIDE_CRM], deal_values(deal, SIDE_CRM), false);
 }
 
+static bool is_refused(const struct birth_troubles *troubles)
+{
+    return troubles->refusals[SIDE_PARTNER_CENTER] != NULL || troubles->refusals[SIDE_CRM] != NULL;
+}
+
+static bool is_troubled(const struct birth_troubles *troubles)
+{
+    return is_refused(troubles) || json_array_size(troubles->explanations) > 0;
+}
+
+/* What let the deal rest is over. The words about it stand in the audit column: what is wrong with the deal comes over them;
+ * where that was told before, or nothing is wrong, nothing is written. */
+static int resume_with_troubles(struct deal *deal, const struct decide_cause *cause,
+                                const struct birth_troubles *troubles, const char *reason,
+                                struct merge_effects *effects, struct error *err)
+{
+    struct decide_cause quiet = *cause;
+
+    quiet.wants_reason = false;
+    if (is_troubled(troubles) && birth_explain_troubles(deal, &quiet, troubles, reason, effects, err) < 0)
+        return -1;
+    return effects->has_decision ? text_assign(&deal->rests, NULL, err) : resume(deal, cause, effects, err);
+}
+
 static int say_why_nothing(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
                            const struct birth_troubles *troubles, struct merge_effects *effects, struct error *err)
 {
     const struct rules *rules = cause->context->rules;
-    const bool is_refused = troubles->refusals[SIDE_PARTNER_CENTER] != NULL || troubles->refusals[SIDE_CRM] != NULL;
-    const bool is_troubled = is_refused || json_array_size(troubles->explanations) > 0;
-    const char *reason = is_refused ? "refused_before" : settlement->held_back;
+    const char *reason = is_refused(troubles) ? "refused_before" : settlement->held_back;
 
     if (text_equal(settlement->held_back, "partner_center_closed"))
         return birth_explain(
@@ -145,11 +167,11 @@ static int say_why_nothing(struct deal *deal, const struct decide_cause *cause, 
             settlement->held_back, effects, err);
     if (json_is_false(json_object_get(deal_values(deal, SIDE_CRM), rules->sync_column)))
         return rest(deal, cause, "sync_off", "the seller has switched synchronisation off", effects, err);
-    if (!is_troubled && is_mended(deal, rules, settlement))
+    if (!is_troubled(troubles) && is_mended(deal, rules, settlement))
         return text_assign(&deal->rests, NULL, err) < 0 ? -1 : birth_explain_mended(deal, cause, effects, err);
     if (deal->rests != NULL)
-        return resume(deal, cause, effects, err);
-    if (is_troubled)
+        return resume_with_troubles(deal, cause, troubles, reason, effects, err);
+    if (is_troubled(troubles))
         return birth_explain_troubles(deal, cause, troubles, reason, effects, err);
     return decide_none(deal, cause, reason != NULL ? reason : cause->quiet_reason,
                        reason != NULL ? NULL : cause->quiet_detail, effects, err);

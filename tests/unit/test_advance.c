@@ -360,6 +360,30 @@ static void test_unseen_referral_rests_where_words_find_no_place(void **state)
     scene_end(&scene);
 }
 
+/* What is still wrong when the referral is visible again comes over the words that it is not; once it stands there, the deal
+ * goes on without words. */
+static void test_what_is_wrong_is_told_after_a_rest(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, ROW_WITH("0", "EUR", "n", "A"));
+    seller_is_told(&scene, HEAD "Enter the estimated revenue.", 3, ROW_WITH("0", "EUR", "n", "A"));
+    gone_arrives(&scene, SIDE_PARTNER_CENTER, "not_found");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_CRM, 4, ROW_WITH("0", "EUR", "n", "A")));
+    assert_none(&scene, "referral_gone");
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 1, REFERRAL_WITH("10", "n", "A"));
+    seller_is_told(&scene, HEAD "Enter the estimated revenue.", 5, ROW_WITH("0", "EUR", "n", "A"));
+    assert_null(scene.deal.rests);
+
+    gone_arrives(&scene, SIDE_CRM, "forbidden");
+    assert_none(&scene, "crm_gone");
+    reading_arrives(&scene, SIDE_CRM, 5, ROW_WITH("0", "EUR", "n", "A"));
+    assert_none(&scene, "resumed");
+    assert_null(scene.deal.rests);
+    scene_end(&scene);
+}
+
 int main(void)
 {
     json_setup();
@@ -377,6 +401,7 @@ int main(void)
         cmocka_unit_test(test_unseen_referral_is_told_and_rests),
         cmocka_unit_test(test_unseen_referral_rests_without_words),
         cmocka_unit_test(test_unseen_referral_rests_where_words_find_no_place),
+        cmocka_unit_test(test_what_is_wrong_is_told_after_a_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
