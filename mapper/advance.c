@@ -122,11 +122,24 @@ static int link_both(struct deal *deal, const struct decide_cause *cause, const 
     return 0;
 }
 
-/* Stands in the audit column though nothing is wrong any more. What is told of an invitation is not known to the rest. */
-static bool is_mended(const struct deal *deal, const struct rules *rules, const struct settlement *settlement)
+/* What stands in the audit column holds no more. What is told of an invitation is not known to the rest. */
+static bool is_outdated(const struct deal *deal, const struct rules *rules, const struct settlement *settlement)
 {
-    return deal->explained != NULL && deal->invitation_told == NULL && !settlement->has_news &&
+    return deal->explained != NULL && !text_equal(deal->explained, deal->invitation_told) && !settlement->has_news &&
            !rules_hold(rules->is_closed[SIDE_CRM], deal_values(deal, SIDE_CRM), false);
+}
+
+/* Nothing is wrong but, perhaps, that Microsoft is not invited, which is told again. Tried once. */
+static int explain_what_holds(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
+                              struct error *err)
+{
+    if (text_assign(&deal->rests, NULL, err) < 0)
+        return -1;
+    if (deal->invitation_told == NULL)
+        return birth_explain_mended(deal, cause, effects, err);
+    if (birth_explain(deal, cause, deal->invitation_told, "mended", effects, err) < 0)
+        return -1;
+    return deal->pending != NULL ? 0 : text_assign(&deal->explained, NULL, err);
 }
 
 static bool is_refused(const struct birth_troubles *troubles)
@@ -167,8 +180,8 @@ static int say_why_nothing(struct deal *deal, const struct decide_cause *cause, 
             settlement->held_back, effects, err);
     if (json_is_false(json_object_get(deal_values(deal, SIDE_CRM), rules->sync_column)))
         return rest(deal, cause, "sync_off", "the seller has switched synchronisation off", effects, err);
-    if (!is_troubled(troubles) && is_mended(deal, rules, settlement))
-        return text_assign(&deal->rests, NULL, err) < 0 ? -1 : birth_explain_mended(deal, cause, effects, err);
+    if (!is_troubled(troubles) && is_outdated(deal, rules, settlement))
+        return explain_what_holds(deal, cause, effects, err);
     if (deal->rests != NULL)
         return resume_with_troubles(deal, cause, troubles, reason, effects, err);
     if (is_troubled(troubles))
