@@ -270,6 +270,20 @@ static void test_words_that_were_not_written_are_told_again(void **state)
     scene_end(&scene);
 }
 
+/* A record that is gone before it takes the words is told when it comes back. */
+static void test_words_for_a_record_that_is_gone_are_told_when_it_is_back(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, ROW_WITH("0", "EUR", "n", "A"));
+    outcome_arrives(&scene, OUTCOME_GONE, false, NULL);
+    assert_null(scene.deal.explained);
+    reading_arrives(&scene, SIDE_CRM, 3, ROW_WITH("0", "EUR", "n", "A"));
+    seller_is_told(&scene, HEAD "Enter the estimated revenue.", 4, ROW_WITH("0", "EUR", "n", "A"));
+    scene_end(&scene);
+}
+
 /* A closed record may take nothing: it is tried once. */
 static void test_closed_record_is_told_once_at_most(void **state)
 {
@@ -397,6 +411,7 @@ int main(void)
         cmocka_unit_test(test_what_was_refused_before_the_acceptance_is_sent_after_it),
         cmocka_unit_test(test_refusal_of_a_closed_deal_is_told_as_final),
         cmocka_unit_test(test_words_that_were_not_written_are_told_again),
+        cmocka_unit_test(test_words_for_a_record_that_is_gone_are_told_when_it_is_back),
         cmocka_unit_test(test_closed_record_is_told_once_at_most),
         cmocka_unit_test(test_unseen_referral_is_told_and_rests),
         cmocka_unit_test(test_unseen_referral_rests_without_words),

@@ -411,6 +411,23 @@ static void test_words_of_the_invitation_come_back(void **state)
 #undef ROW
 }
 
+/* Words about the invitation that found no record are told when it is back. */
+static void test_words_of_the_invitation_wait_for_the_record(void **state)
+{
+#define ROW "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo'}"
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, BIRTH_RULES, REFERRAL);
+    scene_agrees(&scene, "{" OUR_REFERRAL "}", "{" WHOLE_ROW ", 'link': '" REFERRAL "'}");
+    scene.deal.engagement_id = text_copy(ENGAGEMENT);
+    reading_arrives(&scene, SIDE_CRM, 2, ROW);
+    outcome_arrives(&scene, OUTCOME_GONE, false, NULL);
+    reading_arrives(&scene, SIDE_CRM, 3, ROW);
+    assert_writes(&scene, "crm", "{'audit': 'Not sent to Partner Center: Choose a contact.'}");
+#undef ROW
+    scene_end(&scene);
+}
+
 /* A refused creation is told to the seller once, and is not sent again as it was. */
 static void test_refused_creation_is_explained(void **state)
 {
@@ -713,6 +730,7 @@ int main(void)
         cmocka_unit_test(test_what_an_upgrade_lacks_is_told_as_it_changes),
         cmocka_unit_test(test_refused_invitation_is_explained),
         cmocka_unit_test(test_words_of_the_invitation_come_back),
+        cmocka_unit_test(test_words_of_the_invitation_wait_for_the_record),
         cmocka_unit_test(test_refused_creation_is_explained),
         cmocka_unit_test(test_rows_of_a_new_record_rest),
         cmocka_unit_test(test_sharing_is_never_taken_back),
