@@ -376,6 +376,9 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
         /* What the target has refused may be taken now; not because the seller was told of it. */
         if (!is_explanation(pending))
             decide_forget_refusals(deal, target);
+        /* Its own line has come over what the seller was told. */
+        if (!is_explanation(pending) && target == SIDE_CRM && text_assign(&deal->explained, NULL, err) < 0)
+            return -1;
         deal->conflict_rounds = 0;
         is_invitation = text_equal(json_text_of(pending, "purpose"), "invite");
         deal->is_invited = deal->is_invited || is_invitation;

@@ -131,6 +131,22 @@ static void test_problem_that_is_covered_is_told_again(void **state)
     scene_end(&scene);
 }
 
+/* A change from Partner Center that does not reach the record, because the seller has mended the problem meanwhile, does not
+ * come over what was told: that is taken back. */
+static void test_problem_that_is_mended_under_a_write_is_taken_back(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, ROW_WITH("0", "EUR", "n", "A"));
+    seller_is_told(&scene, HEAD "Enter the estimated revenue.", 3, ROW_WITH("0", "EUR", "n", "A"));
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2, REFERRAL_WITH("10", "n", "B"));
+    assert_writes(&scene, "crm", "{'city': 'B'}");
+    outcome_arrives(&scene, OUTCOME_CONFLICT, false, documents_of(SIDE_CRM, 4, ROW_WITH("10", "EUR", "n", "B")));
+    seller_hears_it_is_mended(&scene, 5, ROW_WITH("10", "EUR", "n", "B"));
+    scene_end(&scene);
+}
+
 /* -- refusals ------------------------------------------------------------------------------------------------------ */
 
 /* Why Partner Center has refused an update is told once, in our words, together with what was not sent at all; the next
@@ -405,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_problems_of_an_edit_are_told_at_once),
         cmocka_unit_test(test_problem_that_is_undone_is_taken_back),
         cmocka_unit_test(test_problem_that_is_covered_is_told_again),
+        cmocka_unit_test(test_problem_that_is_mended_under_a_write_is_taken_back),
         cmocka_unit_test(test_refused_update_is_told_with_the_problems),
         cmocka_unit_test(test_refusal_of_one_side_does_not_hold_up_the_other),
         cmocka_unit_test(test_refusal_outlasts_a_write_to_the_other_side),
