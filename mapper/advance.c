@@ -210,25 +210,23 @@ static int write_nothing(struct deal *deal, const struct decide_cause *cause, co
 
 enum { AUDIT_TEXT_BYTES_MAX = 600 };
 
-/* "Closed in Partner Center: Lost (the customer chose another vendor)"; free(). NULL: out of memory. */
+/* "Closed in Partner Center: Lost (the customer chose another vendor)", without what is too long to stand there; free().
+ * NULL: out of memory. */
 static char *text_of_change(const struct deal *deal, const struct rules *rules, const json_t *write)
 {
     const json_t *values = deal_values(deal, SIDE_PARTNER_CENTER);
     const char *substatus = json_text_of(values, "substatus"), *why = json_text_of(values, "statusReason");
+    const bool is_closing = rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], values, false) &&
+                            rules_hold(rules->is_closed[SIDE_CRM], write, false);
     struct text text;
 
     text_init(&text, AUDIT_TEXT_BYTES_MAX);
-    if (!rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], values, false) ||
-        !rules_hold(rules->is_closed[SIDE_CRM], write, false)) {
-        if (text_append(&text, "Updated from Partner Center") < 0)
-            return NULL;
-        return text_take(&text);
-    }
-    if (text_append(&text, "Closed in Partner Center") < 0 ||
-        (substatus != NULL && text_appendf(&text, ": %s", substatus) < 0))
+    if (text_append(&text, is_closing ? "Closed in Partner Center" : "Updated from Partner Center") < 0)
         return NULL;
-    if (why != NULL && why[0] != '\0' && text_appendf(&text, " (%s)", why) < 0)
-        return text_take(&text); /* too long to stand here */
+    if (is_closing && substatus != NULL && text_appendf(&text, ": %s", substatus) < 0)
+        return text_take(&text);
+    if (is_closing && why != NULL && why[0] != '\0' && text_appendf(&text, " (%s)", why) < 0)
+        return text_take(&text);
     return text_take(&text);
 }
 
