@@ -218,8 +218,11 @@ static int merge_reading(struct deal *deal, struct decide_cause *cause, const st
         deal->seen_crm != NULL)
         return refuse_stranger(deal, cause, record, effects, err);
     if (learn_ids(deal, record, side, err) < 0 ||
-        text_assign(side == SIDE_CRM ? &deal->gone_crm : &deal->gone_partner_center, NULL, err) < 0 ||
         deal_see(deal, cause->context->rules, side, record->documents, &news, err) < 0)
+        return -1;
+    /* An old reading, late or driven again, does not bring back what is gone since. */
+    if (news != DEAL_OLDER &&
+        text_assign(side == SIDE_CRM ? &deal->gone_crm : &deal->gone_partner_center, NULL, err) < 0)
         return -1;
     if (news == DEAL_SAME && take_base_of_newborn(deal, cause->context->rules, side, err) < 0)
         return -1;

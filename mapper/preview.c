@@ -168,6 +168,9 @@ static int read_base(const char *path, struct trial_input *input, struct error *
         return -1;
     if (!json_is_object(input->base[SIDE_PARTNER_CENTER]) || !json_is_object(input->base[SIDE_CRM]))
         return error_set(err, ERROR_CONFIG, "preview.base", "%s: holds objects 'partner_center' and 'crm'", path);
+    if (!input->now[SIDE_PARTNER_CENTER] || !input->now[SIDE_CRM])
+        return error_set(err, ERROR_CONFIG, "preview.base",
+                         "%s: records that have agreed both exist, and '-' is no record", path);
     return 0;
 }
 

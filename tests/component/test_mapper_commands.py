@@ -120,6 +120,15 @@ def test_preview_refuses_a_reading_without_the_record_of_its_side(tmp_path: Path
     assert f"{reading}: holds no {'referral' if side == 'partner_center' else 'CRM record'}" in result.stderr
 
 
+@pytest.mark.parametrize("records", [["partner_center.json", "-"], ["-", "crm.json"]])
+def test_preview_knows_that_records_which_agreed_exist(records: list[str]) -> None:
+    folder = CASES / "conflict"
+    paths = [each if each == "-" else folder / each for each in records]
+    result = run("preview", "--rules", RULES, "--base", folder / "base.json", *paths)
+    assert (result.returncode, result.stdout) == (BAD_CONFIG, "")
+    assert "base.json: records that have agreed both exist" in result.stderr
+
+
 def test_preview_names_the_place_of_a_broken_document(tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text('{\n  "id": oops}\n')

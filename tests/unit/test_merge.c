@@ -770,6 +770,11 @@ static void test_gone_record_stops_the_deal(void **state)
     assert_none(&scene, "crm_gone");
     assert_true(scene.effects.decision.is_notable);
     assert_string_equal(scene.deal.gone_crm, "not_found");
+    /* An old reading, late or driven again, brings nothing back; the last known version does: it was hidden. */
+    reading_arrives(&scene, SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'Old', 'notes': 'n'}");
+    assert_none(&scene, "crm_gone");
+    reading_arrives(&scene, SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}");
+    assert_writes(&scene, "crm", "{'city': 'B'}");
     scene_end(&scene);
 }
 
