@@ -266,6 +266,25 @@ def test_reference_is_the_one_of_the_documentation() -> None:
     assert f"begin -->\n{result.stdout}<!-- " in (ROOT / "docs/rules.md").read_text()
 
 
+def names_in(cell: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", cell))
+
+
+def test_table_of_the_documentation_names_every_field_of_the_default_rules() -> None:
+    rules = DEFAULT_RULES.read_text()
+    section = (ROOT / "docs/rules.md").read_text().split("\n## Which field of a deal goes where\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:2] == "| "][1:]
+    assert [row[0] for row in rows if row[0] != "-"] == [str(number) for number in range(1, 29)]
+    assert set().union(*(names_in(row[2]) for row in rows)) == {each["name"] for each in yaml.safe_load(rules)["fields"]}
+    assert set().union(*(names_in(row[3]) for row in rows)) == set(commented(rules))
+    for number, _, live, off, state in rows:
+        # What has no field at all is told by the text; what has one is on by it, and off where it stands in a comment.
+        if live:
+            assert state.startswith("on"), number
+        if off:
+            assert re.search(r"\boff\b", state), number
+
+
 def test_failed_rule_test_tells_expected_and_actual(tmp_path: Path) -> None:
     tests = tmp_path / "tests.yaml"
     tests.write_text(
