@@ -21,6 +21,7 @@ from support.paths import PROGRAMS, ROOT
 
 CASES = ROOT / "tests/cases/preview"
 COMMENTED = ROOT / "tests/cases/commented-fields"
+FIRST_TESTS = ROOT / "tests/cases/first-rules/example.test.yaml"
 RULES = ROOT / "tests/component/mapper/rules.yaml"
 DEFAULT_TESTS = sorted(path.relative_to(ROOT) for path in ROOT.glob("deploy/rules/*.test.yaml"))
 USAGE = 64
@@ -213,6 +214,35 @@ def test_default_rules_pass_their_tests() -> None:
     result = run("test", *DEFAULT_TESTS)
     assert result.returncode == 0, result.stdout
     assert " 0 failed" in result.stdout
+
+
+def test_first_rules_pass_their_tests() -> None:
+    """Both directions, a conflict and a stage, by the smallest rules that are of use."""
+    checked = run("check", FIRST_TESTS.with_name("example.yaml"))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    result = run("test", FIRST_TESTS)
+    assert result.returncode == 0, result.stdout
+    assert "\n7 passed, 0 failed\n" in result.stdout
+
+
+def test_example_of_the_documentation_runs_as_it_says(tmp_path: Path) -> None:
+    document = (ROOT / "docs/rules-tests.md").read_text()
+    example = re.search(r"```yaml\n(rules: .*?)```", document, re.DOTALL)
+    shown = re.search(r"^    \$ tandem-mapper test deploy/rules/example\.test\.yaml\n((?:    .*\n)+)", document, re.MULTILINE)
+    assert example and shown
+    shutil.copy(DEFAULT_RULES, tmp_path)
+    (tmp_path / "example.test.yaml").write_text(example[1])
+    result = run("test", tmp_path / "example.test.yaml")
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.splitlines()[1:] == [line.strip() for line in shown[1].splitlines()][1:]
+
+
+def test_first_rules_of_the_documentation_are_good(tmp_path: Path) -> None:
+    example = re.search(r"```yaml\n(version: 1\n.*?)```", (ROOT / "docs/rules.md").read_text(), re.DOTALL)
+    assert example
+    (tmp_path / "rules.yaml").write_text(example[1])
+    checked = run("check", tmp_path / "rules.yaml")
+    assert (checked.returncode, checked.stderr) == (0, "")
 
 
 def with_commented(folder: Path, fields: list[str]) -> Path:
