@@ -123,6 +123,31 @@ def test_edits_alternate_between_the_sides(seller: Seller) -> None:
     assert seller.deals.stack.topics.read("dead-letters") == []
 
 
+def test_what_is_given_at_creation_alone_does_not_travel_later(seller: Seller) -> None:
+    """The deal's name and the customer towards Partner Center; the customer and the contact towards the CRM."""
+    account = {"name": "Einmalig AG", "address1_postalcode": "10115", "address1_country": "DE", "address1_city": "Berlin"}
+    contact = {"firstname": "Eva", "lastname": "Einmal", "emailaddress1": "eva@einmalig.example"}
+    opportunity = seller.new(name="Given once", account=account, contact=contact)
+    before = seller.wait_linked(opportunity)
+    since, position_crm = position(seller.deals), seller.deals.position()
+    decided = len(seller.deals.decisions(before["id"]))
+    seller.edit(opportunity, name="Another name", intent="Yes", account={**account, "address1_city": "Potsdam"})
+    wait_until(lambda: len(seller.deals.decisions(before["id"])) > decided, DEADLINE, "the edit is decided on")
+    seller.deals.wait_quiet(before["id"])
+    assert seller.deals.partner_center.journal(since, "PATCH") == posts(seller.deals, since) == []
+    decided = len(seller.deals.decisions(before["id"]))
+    profile = seller.deals.referral(before["id"])["customerProfile"]
+    [person] = profile["team"]
+    profile = {"address": {**profile["address"], "city": "Bernau"}, "team": [{**person, "firstName": "Evelyn"}]}
+    seller.deals.partner_center.edit_referral(before["id"], customerProfile=profile)
+    wait_until(lambda: len(seller.deals.decisions(before["id"])) > decided, DEADLINE, "that one is decided on")
+    seller.deals.wait_quiet(before["id"])
+    assert [each for each in seller.crm.journal(position_crm) if each["method"] != "GET"] == []
+    assert seller.row(opportunity)["name"] == "Another name"
+    found = seller.crm.deal(opportunity)
+    assert (found["account"]["address1_city"], found["contact"]["firstname"]) == ("Potsdam", "Eva")
+
+
 def test_edit_is_one_patch_of_the_changed_paths(seller: Seller) -> None:
     opportunity = seller.new(name="Exact")
     referral = seller.wait_linked(opportunity)["id"]
@@ -143,6 +168,7 @@ def test_solutions_are_replaced_as_a_whole(seller: Seller) -> None:
         {"id": "SOL-10001-AAA", "name": "Fabrikam Supply Hub", "price": 10, "quantity": 1},
         {"id": "SOL-10002-BBB", "name": "Second", "price": 20, "quantity": 2},
     ]
+    since = position(seller.deals)
     seller.edit(opportunity, solutions=wanted, description="touched")  # child rows do not touch the opportunity
     wait_until(
         lambda: {each["id"] for each in seller.deals.referral(referral)["details"]["requirements"]["solutions"]}
@@ -150,6 +176,17 @@ def test_solutions_are_replaced_as_a_whole(seller: Seller) -> None:
         DEADLINE,
         "both solutions are there",
     )
+    seller.deals.wait_quiet(referral)
+    operations = [
+        operation
+        for patch in seller.deals.partner_center.journal(since, "PATCH", f"/referrals/{referral}")
+        for operation in (json.loads(patch["body"]) if isinstance(patch["body"], str) else patch["body"])
+        if operation["path"].startswith("/details/requirements")
+    ]
+    # Not one of them names an entry of the list, and the last holds what the CRM holds, whole.
+    assert {(each["op"], each["path"]) for each in operations} == {("replace", "/details/requirements/solutions")}
+    last = sorted(operations[-1]["value"], key=lambda each: str(each["id"]))
+    assert [{name: each[name] for name in ("id", "name", "price", "quantity")} for each in last] == wanted
 
 
 def test_what_is_missing_is_told_and_then_sent(seller: Seller) -> None:
