@@ -112,6 +112,15 @@ def test_preview_takes_a_reading_with_microsofts_side_of_the_deal(tmp_path: Path
     assert known.returncode == 0 and "7-MSX" not in known.stdout
 
 
+@pytest.mark.parametrize(("side", "role"), [("partner_center", "crm"), ("partner_center", "related"), ("crm", "own")])
+def test_preview_refuses_a_reading_without_the_record_of_its_side(tmp_path: Path, side: str, role: str) -> None:
+    reading = tmp_path / "reading.json"
+    reading.write_text(json.dumps({"kind": "reading", "documents": [{"role": role, "id": "1", "body": {"id": "1"}}]}))
+    result = run("preview", "--rules", RULES, *([reading, "-"] if side == "partner_center" else ["-", reading]))
+    assert (result.returncode, result.stdout) == (BAD_CONFIG, "")
+    assert f"{reading}: holds no {'referral' if side == 'partner_center' else 'CRM record'}" in result.stderr
+
+
 def test_preview_names_the_place_of_a_broken_document(tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text('{\n  "id": oops}\n')
