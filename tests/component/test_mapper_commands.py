@@ -237,7 +237,7 @@ def test_first_rules_pass_their_tests() -> None:
 def test_example_of_the_documentation_runs_as_it_says(tmp_path: Path) -> None:
     document = (ROOT / "docs/rules-tests.md").read_text()
     example = re.search(r"```yaml\n(rules: .*?)```", document, re.DOTALL)
-    shown = re.search(r"^    \$ tandem-mapper test deploy/rules/example\.test\.yaml\n((?:    .*\n)+)", document, re.MULTILINE)
+    shown = re.search(r"^    \$ tandem-mapper test \S+/example\.test\.yaml\n((?:    .*\n)+)", document, re.MULTILINE)
     assert example and shown
     shutil.copy(DEFAULT_RULES, tmp_path)
     (tmp_path / "example.test.yaml").write_text(example[1])
@@ -312,7 +312,8 @@ def names_in(cell: str) -> set[str]:
 def test_table_of_the_documentation_names_every_field_of_the_default_rules() -> None:
     rules = DEFAULT_RULES.read_text()
     section = (ROOT / "docs/rules.md").read_text().split("\n## Which field of a deal goes where\n")[1].split("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:2] == "| "][1:]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [row[0] for row in rows if row[0] != "-"] == [str(number) for number in range(1, 29)]
     assert set().union(*(names_in(row[2]) for row in rows)) == {each["name"] for each in yaml.safe_load(rules)["fields"]}
     assert set().union(*(names_in(row[3]) for row in rows)) == set(commented(rules))

@@ -71,7 +71,7 @@ CHANGES = {
 
 
 def echoes(deals: Deals) -> tuple[float, float]:
-    """What the mapper has counted: fields it wrote and has read back as written, and readings that showed nothing else."""
+    """What the mapper has counted: fields it wrote and has read back as written; readings that showed nothing else."""
     port = int(deals.stack.admin_address(deals.stack.running("mapper-1")).rsplit(":", 1)[1])
     found = metrics(port)
     return found["tandem_mapper_echoed_fields_total"], found["tandem_mapper_echoes_total"]
