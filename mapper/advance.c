@@ -122,20 +122,55 @@ static int link_both(struct deal *deal, const struct decide_cause *cause, const 
     return 0;
 }
 
-/* Stands in the audit column though nothing is wrong any more. What is told of an invitation is not known to the rest. */
-static bool is_mended(const struct deal *deal, const struct rules *rules, const struct settlement *settlement)
+/* What stands in the audit column holds no more. What is told of an invitation is not known to the rest. */
+static bool is_outdated(const struct deal *deal, const struct rules *rules, const struct settlement *settlement)
 {
-    return deal->explained != NULL && deal->invitation_told == NULL && !settlement->has_news &&
+    return deal->explained != NULL && !text_equal(deal->explained, deal->invitation_told) && !settlement->has_news &&
            !rules_hold(rules->is_closed[SIDE_CRM], deal_values(deal, SIDE_CRM), false);
+}
+
+/* Nothing is wrong but, perhaps, that Microsoft is not invited, which is told again. Tried once. */
+static int explain_what_holds(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
+                              struct error *err)
+{
+    if (text_assign(&deal->rests, NULL, err) < 0)
+        return -1;
+    if (deal->invitation_told == NULL)
+        return birth_explain_mended(deal, cause, effects, err);
+    if (birth_explain(deal, cause, deal->invitation_told, "mended", effects, err) < 0)
+        return -1;
+    return deal->pending != NULL ? 0 : text_assign(&deal->explained, NULL, err);
+}
+
+static bool is_refused(const struct birth_troubles *troubles)
+{
+    return troubles->refusals[SIDE_PARTNER_CENTER] != NULL || troubles->refusals[SIDE_CRM] != NULL;
+}
+
+static bool is_troubled(const struct birth_troubles *troubles)
+{
+    return is_refused(troubles) || json_array_size(troubles->explanations) > 0;
+}
+
+/* What let the deal rest is over. The words about it stand in the audit column: what is wrong with the deal comes over them;
+ * where that was told before, or nothing is wrong, nothing is written. */
+static int resume_with_troubles(struct deal *deal, const struct decide_cause *cause,
+                                const struct birth_troubles *troubles, const char *reason,
+                                struct merge_effects *effects, struct error *err)
+{
+    struct decide_cause quiet = *cause;
+
+    quiet.wants_reason = false;
+    if (is_troubled(troubles) && birth_explain_troubles(deal, &quiet, troubles, reason, effects, err) < 0)
+        return -1;
+    return effects->has_decision ? text_assign(&deal->rests, NULL, err) : resume(deal, cause, effects, err);
 }
 
 static int say_why_nothing(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
                            const struct birth_troubles *troubles, struct merge_effects *effects, struct error *err)
 {
     const struct rules *rules = cause->context->rules;
-    const bool is_refused = troubles->refusals[SIDE_PARTNER_CENTER] != NULL || troubles->refusals[SIDE_CRM] != NULL;
-    const bool is_troubled = is_refused || json_array_size(troubles->explanations) > 0;
-    const char *reason = is_refused ? "refused_before" : settlement->held_back;
+    const char *reason = is_refused(troubles) ? "refused_before" : settlement->held_back;
 
     if (text_equal(settlement->held_back, "partner_center_closed"))
         return birth_explain(
@@ -145,11 +180,11 @@ static int say_why_nothing(struct deal *deal, const struct decide_cause *cause, 
             settlement->held_back, effects, err);
     if (json_is_false(json_object_get(deal_values(deal, SIDE_CRM), rules->sync_column)))
         return rest(deal, cause, "sync_off", "the seller has switched synchronisation off", effects, err);
-    if (!is_troubled && is_mended(deal, rules, settlement))
-        return text_assign(&deal->rests, NULL, err) < 0 ? -1 : birth_explain_mended(deal, cause, effects, err);
+    if (!is_troubled(troubles) && is_outdated(deal, rules, settlement))
+        return explain_what_holds(deal, cause, effects, err);
     if (deal->rests != NULL)
-        return resume(deal, cause, effects, err);
-    if (is_troubled)
+        return resume_with_troubles(deal, cause, troubles, reason, effects, err);
+    if (is_troubled(troubles))
         return birth_explain_troubles(deal, cause, troubles, reason, effects, err);
     return decide_none(deal, cause, reason != NULL ? reason : cause->quiet_reason,
                        reason != NULL ? NULL : cause->quiet_detail, effects, err);
@@ -175,25 +210,23 @@ static int write_nothing(struct deal *deal, const struct decide_cause *cause, co
 
 enum { AUDIT_TEXT_BYTES_MAX = 600 };
 
-/* "Closed in Partner Center: Lost (the customer chose another vendor)"; free(). NULL: out of memory. */
+/* "Closed in Partner Center: Lost (the customer chose another vendor)", without what is too long to stand there; free().
+ * NULL: out of memory. */
 static char *text_of_change(const struct deal *deal, const struct rules *rules, const json_t *write)
 {
     const json_t *values = deal_values(deal, SIDE_PARTNER_CENTER);
     const char *substatus = json_text_of(values, "substatus"), *why = json_text_of(values, "statusReason");
+    const bool is_closing = rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], values, false) &&
+                            rules_hold(rules->is_closed[SIDE_CRM], write, false);
     struct text text;
 
     text_init(&text, AUDIT_TEXT_BYTES_MAX);
-    if (!rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], values, false) ||
-        !rules_hold(rules->is_closed[SIDE_CRM], write, false)) {
-        if (text_append(&text, "Updated from Partner Center") < 0)
-            return NULL;
-        return text_take(&text);
-    }
-    if (text_append(&text, "Closed in Partner Center") < 0 ||
-        (substatus != NULL && text_appendf(&text, ": %s", substatus) < 0))
+    if (text_append(&text, is_closing ? "Closed in Partner Center" : "Updated from Partner Center") < 0)
         return NULL;
-    if (why != NULL && why[0] != '\0' && text_appendf(&text, " (%s)", why) < 0)
-        return text_take(&text); /* too long to stand here */
+    if (is_closing && substatus != NULL && text_appendf(&text, ": %s", substatus) < 0)
+        return text_take(&text);
+    if (is_closing && why != NULL && why[0] != '\0' && text_appendf(&text, " (%s)", why) < 0)
+        return text_take(&text);
     return text_take(&text);
 }
 
@@ -293,6 +326,10 @@ static int rest_unseen(struct deal *deal, const struct decide_cause *cause, stru
         text_equal(deal->explained, text) || json_is_false(json_object_get(values, rules->sync_column)) ||
         rules_hold(rules->is_closed[SIDE_CRM], values, false))
         return rest(deal, cause, reason, deal->gone_partner_center, effects, err);
+    if (deal->conflict_rounds > MERGE_CONFLICT_ROUNDS_MAX) { /* the words find no place; to rest the deal needs none */
+        deal->conflict_rounds = 0;
+        return rest(deal, cause, reason, deal->gone_partner_center, effects, err);
+    }
     if (birth_explain(deal, cause, text, reason, effects, err) < 0)
         return -1;
     if (!effects->has_decision)

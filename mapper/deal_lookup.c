@@ -13,12 +13,13 @@
 enum {
     TOPICS_TIMEOUT_MS = 10000,
     TOPICS_REPORT_MAX = 64 * 1024,
-    ANSWER_MS = 60000,
-    KEYS_MAX = 3 /* an opportunity's key, its referral's, and one more */
+    ANSWER_MS = 60000, /* without any message */
+    KEYS_MAX = 3       /* an opportunity's key, its referral's, and one more */
 };
 
 struct lookup {
     struct loop *loop;
+    struct loop_timer *timer;
     const char *key;
     char *value; /* the newest of the key; NULL: none, or a tombstone */
     size_t length;
@@ -41,6 +42,7 @@ static void on_message(void *arg, const struct kafka_message *message)
     struct lookup *lookup = arg;
     struct error err = ERROR_INIT;
 
+    loop_timer_set(lookup->timer, ANSWER_MS);
     if (!message->key || message->key_length != strlen(lookup->key) ||
         memcmp(message->key, lookup->key, message->key_length) != 0)
         return;
@@ -86,21 +88,20 @@ static int read_state(const struct kafka_settings *kafka, const char *key, char 
     static const struct reader_callbacks callbacks = {
         .on_message = on_message, .on_end = on_end, .on_failed = on_failed};
     struct lookup lookup = {.key = key};
-    struct loop_timer *timer = NULL;
     struct reader *reader = NULL;
     int status = -1;
 
     if (loop_new(&lookup.loop, err) < 0)
         return -1;
-    timer = loop_timer_new(lookup.loop, on_late, &lookup);
-    if (!timer) {
+    lookup.timer = loop_timer_new(lookup.loop, on_late, &lookup);
+    if (!lookup.timer) {
         (void)error_no_memory(err);
         goto out;
     }
     if (reader_new(lookup.loop, kafka, TOPIC_DEALS, INSTANCE, &callbacks, &lookup, &reader, err) < 0 ||
         reader_add(reader, partition_of(kafka, key), -1, false, err) < 0)
         goto out;
-    loop_timer_set(timer, ANSWER_MS);
+    loop_timer_set(lookup.timer, ANSWER_MS);
     status = loop_run(lookup.loop, err);
     if (status == 0 && lookup.error.class != ERROR_NONE) {
         *err = lookup.error;
@@ -113,7 +114,7 @@ static int read_state(const struct kafka_settings *kafka, const char *key, char 
     }
 out:
     reader_free(reader);
-    loop_timer_free(timer);
+    loop_timer_free(lookup.timer);
     loop_free(lookup.loop);
     free(lookup.value);
     return status;

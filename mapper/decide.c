@@ -192,10 +192,6 @@ int decide_write(struct deal *deal, const struct decide_cause *cause, const stru
 
     if (!text_equal(plan->purpose, "explain") && text_assign(&deal->rests, NULL, err) < 0)
         return -1;
-    /* Its own line comes over what the seller was told. */
-    if (!text_equal(plan->purpose, "explain") && plan->target == SIDE_CRM &&
-        text_assign(&deal->explained, NULL, err) < 0)
-        return -1;
     effects->has_decision = true;
     decision->action = (int)plan->action;
     decision->number = deal->next_number++;

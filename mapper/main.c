@@ -273,7 +273,8 @@ static int settle(const struct command_line *line)
         status = EXIT_OK;
     } else if (app.rules) {
         (void)fprintf(stderr, "tandem-mapper settle: %s\n", err.message);
-        status = err.class == ERROR_CONFIG ? EXIT_USAGE : exit_status_of(&err);
+        status = text_starts_with(err.code, "settle.") || text_equal(err.code, "deal.unknown") ? EXIT_USAGE
+                                                                                               : exit_status_of(&err);
     }
     diagnostics_done(&diagnostics);
     rules_free(app.rules);

@@ -218,8 +218,11 @@ static int merge_reading(struct deal *deal, struct decide_cause *cause, const st
         deal->seen_crm != NULL)
         return refuse_stranger(deal, cause, record, effects, err);
     if (learn_ids(deal, record, side, err) < 0 ||
-        text_assign(side == SIDE_CRM ? &deal->gone_crm : &deal->gone_partner_center, NULL, err) < 0 ||
         deal_see(deal, cause->context->rules, side, record->documents, &news, err) < 0)
+        return -1;
+    /* An old reading, late or driven again, does not bring back what is gone since. */
+    if (news != DEAL_OLDER &&
+        text_assign(side == SIDE_CRM ? &deal->gone_crm : &deal->gone_partner_center, NULL, err) < 0)
         return -1;
     if (news == DEAL_SAME && take_base_of_newborn(deal, cause->context->rules, side, err) < 0)
         return -1;
@@ -347,8 +350,8 @@ static bool is_explanation(const json_t *pending)
     return text_equal(json_text_of(pending, "purpose"), "explain");
 }
 
-/* What was to be told stands nowhere: the audit column still says what it said. Where somebody wrote meanwhile it is told
- * again; not to a closed record, which may take nothing at all. */
+/* What was to be told stands nowhere: the audit column still says what it said. Where somebody wrote meanwhile, or the record
+ * comes back, it is told again; not to a closed record, which may take nothing at all. */
 static int take_back_explanation(struct deal *deal, const struct rules *rules, const struct outcome *outcome,
                                  const json_t *pending, struct error *err)
 {
@@ -357,7 +360,7 @@ static int take_back_explanation(struct deal *deal, const struct rules *rules, c
     if (outcome->result == OUTCOME_CONFLICT &&
         rules_hold(rules->is_closed[SIDE_CRM], deal_values(deal, SIDE_CRM), false))
         return 0;
-    if (outcome->result == OUTCOME_CONFLICT && text_equal(deal->invitation_told, json_text_of(told, "new")) &&
+    if (outcome->result != OUTCOME_REFUSED && text_equal(deal->invitation_told, json_text_of(told, "new")) &&
         text_assign(&deal->invitation_told, NULL, err) < 0)
         return -1;
     return text_assign(&deal->explained, json_text_of(told, "old"), err);
@@ -376,6 +379,9 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
         /* What the target has refused may be taken now; not because the seller was told of it. */
         if (!is_explanation(pending))
             decide_forget_refusals(deal, target);
+        /* Its own line has come over what the seller was told. */
+        if (!is_explanation(pending) && target == SIDE_CRM && text_assign(&deal->explained, NULL, err) < 0)
+            return -1;
         deal->conflict_rounds = 0;
         is_invitation = text_equal(json_text_of(pending, "purpose"), "invite");
         deal->is_invited = deal->is_invited || is_invitation;
@@ -406,6 +412,8 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
             return -1;
         return decide_note_refusal(deal, rules, outcome, pending, err);
     case OUTCOME_GONE:
+        if (is_explanation(pending) && take_back_explanation(deal, rules, outcome, pending, err) < 0)
+            return -1;
         return text_assign(gone, outcome->error_code != NULL ? outcome->error_code : "not_found", err);
     case OUTCOME_SUPERSEDED:
         return 0;

@@ -118,23 +118,26 @@ static int append_steps(struct text *out, const json_t *steps)
     return json_array_size(steps) == 0 ? text_append(out, "nothing to write\n") : 0;
 }
 
-/* New reference: the record itself, which a reading holds among its documents; the others go to *ret_related, which may be
- * NULL. */
-static json_t *main_document(json_t *content, enum side side, json_t **ret_related)
+/* New references: the record itself, which a reading holds among its documents (NULL: not that of this side); the others go
+ * to *ret_related, which may be NULL. */
+static int take_documents(json_t *content, enum side side, json_t **ret_record, json_t **ret_related, struct error *err)
 {
     json_t *documents = json_object_get(content, "documents");
     json_t *own = record_document_of(documents, side == SIDE_CRM ? "crm" : "own");
 
-    if (!own)
-        return json_incref(content);
-    if (!ret_related)
-        return json_incref(json_object_get(own, "body"));
+    if (!json_is_array(documents)) {
+        *ret_record = json_incref(content);
+        return 0;
+    }
+    *ret_record = json_incref(json_object_get(own, "body"));
+    if (!own || !ret_related)
+        return 0;
     *ret_related = json_array();
     for (size_t k = 0; k < json_array_size(documents); k++) {
-        if (json_array_get(documents, k) != own)
-            (void)json_array_append(*ret_related, json_array_get(documents, k));
+        if (json_array_get(documents, k) != own && json_array_append(*ret_related, json_array_get(documents, k)) < 0)
+            return error_no_memory(err);
     }
-    return json_incref(json_object_get(own, "body"));
+    return *ret_related ? 0 : error_no_memory(err);
 }
 
 static int read_record(const char *path, enum side side, struct trial_input *input, struct error *err)
@@ -143,11 +146,12 @@ static int read_record(const char *path, enum side side, struct trial_input *inp
 
     if (strcmp(path, "-") == 0)
         return 0;
-    if (file_input_json(path, &content, err) < 0)
+    if (file_input_json(path, &content, err) < 0 ||
+        take_documents(content, side, &input->now[side], side == SIDE_PARTNER_CENTER ? &input->related : NULL, err) < 0)
         return -1;
-    input->now[side] = main_document(content, side, side == SIDE_PARTNER_CENTER ? &input->related : NULL);
     if (!json_is_object(input->now[side]))
-        return error_set(err, ERROR_CONFIG, "preview.record", "%s: holds no record", path);
+        return error_set(err, ERROR_CONFIG, "preview.record", "%s: holds no %s", path,
+                         side == SIDE_CRM ? "CRM record" : "referral");
     return 0;
 }
 
@@ -157,13 +161,16 @@ static int read_base(const char *path, struct trial_input *input, struct error *
 
     if (!path)
         return 0;
-    if (file_input_json(path, &base, err) < 0)
+    if (file_input_json(path, &base, err) < 0 ||
+        take_documents(json_object_get(base, "partner_center"), SIDE_PARTNER_CENTER, &input->base[SIDE_PARTNER_CENTER],
+                       &input->base_related, err) < 0 ||
+        take_documents(json_object_get(base, "crm"), SIDE_CRM, &input->base[SIDE_CRM], NULL, err) < 0)
         return -1;
-    input->base[SIDE_PARTNER_CENTER] =
-        main_document(json_object_get(base, "partner_center"), SIDE_PARTNER_CENTER, &input->base_related);
-    input->base[SIDE_CRM] = main_document(json_object_get(base, "crm"), SIDE_CRM, NULL);
     if (!json_is_object(input->base[SIDE_PARTNER_CENTER]) || !json_is_object(input->base[SIDE_CRM]))
         return error_set(err, ERROR_CONFIG, "preview.base", "%s: holds objects 'partner_center' and 'crm'", path);
+    if (!input->now[SIDE_PARTNER_CENTER] || !input->now[SIDE_CRM])
+        return error_set(err, ERROR_CONFIG, "preview.base",
+                         "%s: records that have agreed both exist, and '-' is no record", path);
     return 0;
 }
 

@@ -73,9 +73,12 @@ static int see(struct trial *trial, enum side side, const json_t *document, stru
 {
     json_auto_t *readings = readings_of(trial, side, document, err);
     char **id = side == SIDE_CRM ? &trial->deal.crm_id : &trial->deal.referral_id;
+    char **gone = side == SIDE_CRM ? &trial->deal.gone_crm : &trial->deal.gone_partner_center;
     enum deal_news news;
 
-    if (!readings || deal_see(&trial->deal, trial->rules, side, readings, &news, err) < 0)
+    /* A record that is given is there, whatever was known of it. */
+    if (!readings || text_assign(gone, NULL, err) < 0 ||
+        deal_see(&trial->deal, trial->rules, side, readings, &news, err) < 0)
         return -1;
     if (side == SIDE_PARTNER_CENTER &&
         text_assign(&trial->deal.engagement_id, json_text_of(document, "engagementId"), err) < 0)

@@ -318,13 +318,16 @@ static int open_audit(struct run *run, const struct postgres_settings *postgres,
 {
     struct error failure = ERROR_INIT;
 
-    if (redrive_audit_open(postgres, run->request->drives && !run->request->is_dry_run, &run->audit, &failure) == 0)
-        return learn_names(run, err);
+    if (redrive_audit_open(postgres, run->request->drives && !run->request->is_dry_run, &run->audit, &failure) == 0 &&
+        learn_names(run, &failure) == 0)
+        return 0;
     /* Nothing is driven without a row; but to look, at a time when the database is away, is worth it. */
     if (run->request->drives) {
         *err = failure;
         return -1;
     }
+    redrive_audit_close(run->audit);
+    run->audit = NULL;
     (void)fprintf(run->out, "which letters were driven again is not known%s: %s\n",
                   run->selection.deal == NULL ? "" : ", nor other names of the deal", failure.message);
     return 0;

@@ -21,6 +21,7 @@ from support.paths import PROGRAMS, ROOT
 
 CASES = ROOT / "tests/cases/preview"
 COMMENTED = ROOT / "tests/cases/commented-fields"
+FIRST_TESTS = ROOT / "tests/cases/first-rules/example.test.yaml"
 RULES = ROOT / "tests/component/mapper/rules.yaml"
 DEFAULT_TESTS = sorted(path.relative_to(ROOT) for path in ROOT.glob("deploy/rules/*.test.yaml"))
 USAGE = 64
@@ -109,6 +110,24 @@ def test_preview_takes_a_reading_with_microsofts_side_of_the_deal(tmp_path: Path
     (tmp_path / "base.json").write_text(json.dumps({**base, "partner_center": {"documents": agreed}}))
     known = run(*options[:4], tmp_path / "base.json", tmp_path / "reading.json", CASES / "conflict/crm.json")
     assert known.returncode == 0 and "7-MSX" not in known.stdout
+
+
+@pytest.mark.parametrize(("side", "role"), [("partner_center", "crm"), ("partner_center", "related"), ("crm", "own")])
+def test_preview_refuses_a_reading_without_the_record_of_its_side(tmp_path: Path, side: str, role: str) -> None:
+    reading = tmp_path / "reading.json"
+    reading.write_text(json.dumps({"kind": "reading", "documents": [{"role": role, "id": "1", "body": {"id": "1"}}]}))
+    result = run("preview", "--rules", RULES, *([reading, "-"] if side == "partner_center" else ["-", reading]))
+    assert (result.returncode, result.stdout) == (BAD_CONFIG, "")
+    assert f"{reading}: holds no {'referral' if side == 'partner_center' else 'CRM record'}" in result.stderr
+
+
+@pytest.mark.parametrize("records", [["partner_center.json", "-"], ["-", "crm.json"]])
+def test_preview_knows_that_records_which_agreed_exist(records: list[str]) -> None:
+    folder = CASES / "conflict"
+    paths = [each if each == "-" else folder / each for each in records]
+    result = run("preview", "--rules", RULES, "--base", folder / "base.json", *paths)
+    assert (result.returncode, result.stdout) == (BAD_CONFIG, "")
+    assert "base.json: records that have agreed both exist" in result.stderr
 
 
 def test_preview_names_the_place_of_a_broken_document(tmp_path: Path) -> None:
@@ -215,6 +234,35 @@ def test_default_rules_pass_their_tests() -> None:
     assert " 0 failed" in result.stdout
 
 
+def test_first_rules_pass_their_tests() -> None:
+    """Both directions, a conflict and a stage, by the smallest rules that are of use."""
+    checked = run("check", FIRST_TESTS.with_name("example.yaml"))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    result = run("test", FIRST_TESTS)
+    assert result.returncode == 0, result.stdout
+    assert "\n7 passed, 0 failed\n" in result.stdout
+
+
+def test_example_of_the_documentation_runs_as_it_says(tmp_path: Path) -> None:
+    document = (ROOT / "docs/rules-tests.md").read_text()
+    example = re.search(r"```yaml\n(rules: .*?)```", document, re.DOTALL)
+    shown = re.search(r"^    \$ tandem-mapper test \S+/example\.test\.yaml\n((?:    .*\n)+)", document, re.MULTILINE)
+    assert example and shown
+    shutil.copy(DEFAULT_RULES, tmp_path)
+    (tmp_path / "example.test.yaml").write_text(example[1])
+    result = run("test", tmp_path / "example.test.yaml")
+    assert result.returncode == 0, result.stdout
+    assert result.stdout.splitlines()[1:] == [line.strip() for line in shown[1].splitlines()][1:]
+
+
+def test_first_rules_of_the_documentation_are_good(tmp_path: Path) -> None:
+    example = re.search(r"```yaml\n(version: 1\n.*?)```", (ROOT / "docs/rules.md").read_text(), re.DOTALL)
+    assert example
+    (tmp_path / "rules.yaml").write_text(example[1])
+    checked = run("check", tmp_path / "rules.yaml")
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
 def with_commented(folder: Path, fields: list[str]) -> Path:
     """The default rules with fields taken out of their comments, and their tests beside them, in `folder`."""
     (folder / DEFAULT_RULES.name).write_text(switched_on(DEFAULT_RULES.read_text(), *fields))
@@ -264,6 +312,26 @@ def test_reference_is_the_one_of_the_documentation() -> None:
     result = run("reference")
     assert (result.returncode, result.stderr) == (0, "")
     assert f"begin -->\n{result.stdout}<!-- " in (ROOT / "docs/rules.md").read_text()
+
+
+def names_in(cell: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", cell))
+
+
+def test_table_of_the_documentation_names_every_field_of_the_default_rules() -> None:
+    rules = DEFAULT_RULES.read_text()
+    section = (ROOT / "docs/rules.md").read_text().split("\n## Which field of a deal goes where\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [row[0] for row in rows if row[0] != "-"] == [str(number) for number in range(1, 29)]
+    assert set().union(*(names_in(row[2]) for row in rows)) == {each["name"] for each in yaml.safe_load(rules)["fields"]}
+    assert set().union(*(names_in(row[3]) for row in rows)) == set(commented(rules))
+    for number, _, live, off, state in rows:
+        # What has no field at all is told by the text; what has one is on by it, and off where it stands in a comment.
+        if live:
+            assert state.startswith("on"), number
+        if off:
+            assert re.search(r"\boff\b", state), number
 
 
 def test_failed_rule_test_tells_expected_and_actual(tmp_path: Path) -> None:

@@ -165,6 +165,20 @@ def test_without_the_database_letters_are_shown_and_none_is_driven(pusher: Pushe
     assert pusher.topics.read("records") == []
 
 
+def test_letters_of_a_deal_are_shown_where_its_other_names_cannot_be_looked_up(pusher: Pusher) -> None:
+    deal = set_aside_one_of_each(pusher)
+    config = pusher.config("at-night")
+    with pusher.program():
+        wait_until(lambda: len(pusher.audit("SELECT * FROM recent_failures")) == 4, 20, "the letters are in the audit")
+    pusher.audit("ALTER TABLE audit RENAME TO audit_elsewhere")
+    shown = run(pusher, "letters", "--deal", deal, config=config)
+    driven = run(pusher, "redrive", "--deal", deal, config=config)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "driven again is not known, nor other names of the deal: " in shown.stdout
+    assert shown.stdout.endswith("\n3 letters\n")
+    assert driven.returncode != 0 and pusher.topics.read("records") == []
+
+
 def test_recent_failures_are_those_of_24_hours_across_midnight(pusher: Pusher) -> None:
     deal = set_aside_one_of_each(pusher)
     with pusher.program():

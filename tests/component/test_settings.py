@@ -15,6 +15,7 @@ PROGRAM_NAMES = ["ingest", "mapper", "pusher"]
 EXAMPLE = ROOT / "deploy/tandem.example.yaml"
 BAD_CONFIG = 78
 FAILED = 1
+USAGE = 64
 KAFKA = 71
 HEX_KEY = "00112233445566778899aabbccddeeff" * 2
 
@@ -278,7 +279,18 @@ def test_settle_checks_without_settling(tmp_path: Path) -> None:
     assert "store_directory" in good("mapper", "settle", "--config", filled_in(tmp_path), "--print-config")
 
 
-@pytest.mark.parametrize(
+def asked_about_a_deal(folder: Path, kafka: str, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """With `kafka` for the brokers' addresses; conflicts of the notes are left to a person."""
+    path = filled_in(folder)
+    path.write_text(re.sub(r"bootstrap_servers: .*", kafka, path.read_text()))
+    rules = folder / "rules/dynamics-365.yaml"
+    text, count = re.subn(r"(- name: notes\n(?:.+\n)*? +conflict: ).*", r"\g<1>manual", rules.read_text())
+    assert count == 1
+    rules.write_text(text)
+    return run("mapper", *command, "--config", path)
+
+
+ABOUT_A_DEAL = pytest.mark.parametrize(
     "command",
     [
         ["settle", "--deal", "a", "--field", "notes", "--take", "crm"],
@@ -286,16 +298,29 @@ def test_settle_checks_without_settling(tmp_path: Path) -> None:
     ],
     ids=lambda command: command[0],
 )
+
+
+@ABOUT_A_DEAL
 def test_commands_about_a_deal_end_with_one_without_kafka(tmp_path: Path, command: list[str]) -> None:
-    path = filled_in(tmp_path)
-    path.write_text(re.sub(r"bootstrap_servers: .*", "bootstrap_servers: 127.0.0.1:1", path.read_text()))
-    rules = tmp_path / "rules/dynamics-365.yaml"
-    text, count = re.subn(r"(- name: notes\n(?:.+\n)*? +conflict: ).*", r"\g<1>manual", rules.read_text())
-    assert count == 1
-    rules.write_text(text)
-    result = run("mapper", *command, "--config", path)
+    result = asked_about_a_deal(tmp_path, "bootstrap_servers: 127.0.0.1:1", command)
     assert result.returncode == FAILED
     assert f"tandem-mapper {command[0]}: list of topics: " in result.stderr
+
+
+@ABOUT_A_DEAL
+def test_commands_about_a_deal_tell_a_wrong_configuration_of_kafka_as_that(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "ca.pem").write_text("no certificate\n")
+    properties = f"{{security.protocol: ssl, ssl.ca.location: {tmp_path}/ca.pem}}"
+    result = asked_about_a_deal(tmp_path, f"bootstrap_servers: 127.0.0.1:1\n  properties: {properties}", command)
+    assert result.returncode == BAD_CONFIG
+    assert "librdkafka refuses the settings" in result.stderr
+
+
+def test_settling_what_no_person_settles_is_wrong_use(tmp_path: Path) -> None:
+    for field, says in {"notes2": "no field 'notes2'", "name": "not left to a person"}.items():
+        command = ["settle", "--deal", "a", "--field", field, "--take", "crm"]
+        result = asked_about_a_deal(tmp_path, "bootstrap_servers: 127.0.0.1:1", command)
+        assert result.returncode == USAGE and says in result.stderr
 
 
 def test_too_few_brokers_for_the_replicas_are_told_with_what_to_do(tmp_path: Path, broker: Broker) -> None:

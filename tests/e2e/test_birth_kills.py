@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from support.deals import DEADLINE, Deals
@@ -59,24 +60,35 @@ def test_pusher_killed_in_a_call_of_the_birth(clean: Deals, name: str, held: str
     step = STEPS[name]
     simulator = getattr(clean, step.system)
     # The first POST makes the referral, the second invites Microsoft.
-    skipped = 1 if name == "invitation" else 0
-    if skipped:
-        simulator.fault("delay", step.method, step.path, times=1, delay_ms=0)
-    simulator.fault("delay" if held == "before" else "slow-body", step.method, step.path, times=1, delay_ms=HELD_MS)
+    skip = 1 if name == "invitation" else 0
+    action = "delay" if held == "before" else "slow-body"
+    since = simulator.position()
+    fault = simulator.fault(action, step.method, step.path, times=1, skip=skip, delay_ms=HELD_MS)["id"]
     opportunity = clean.dynamics_365.admin("POST", "/_sim/opportunities", {"sync": True, "name": name, "help": HELP})["id"]
     key = f"crm:{opportunity}"
 
-    def under_way() -> bool:
-        """The step's decision is made and its outcome is not there."""
-        if name == "referral":
-            return any(each.get("purpose") == "create" for each in clean.decisions(key))
-        found = clean.referrals_of(opportunity)
-        wanted = {"invitation": "invite", "link": "link"}[name]
-        return bool(found) and any(each.get("purpose") == wanted for each in clean.decisions(found[0]["id"]))
+    def decided() -> dict[str, Any] | None:
+        found = [key] if name == "referral" else [each["id"] for each in clean.referrals_of(opportunity)]
+        wanted = {"referral": "create", "invitation": "invite", "link": "link"}[name]
+        return next((each for deal in found for each in clean.decisions(deal) if each.get("purpose") == wanted), None)
 
-    wait_until(under_way, DEADLINE, "the step is decided on")
+    def is_held() -> bool:
+        faults = simulator.admin("GET", "/_sim/faults")["faults"]
+        return [each["hits"] for each in faults if each["id"] == fault] == [1]
+
+    def carried_out() -> list[dict[str, Any]]:
+        return [each for each in simulator.journal(since, step.method) if each["fault"] == action]
+
+    decision = wait_until(decided, DEADLINE, "the step is decided on")
+    wait_until(is_held, DEADLINE, "its call is held")
+    if held == "after":
+        wait_until(carried_out, DEADLINE, "the call is carried out, and its answer is held")
     pusher = clean.stack.running("pusher-1")
+    was_carried_out = bool(carried_out())
     pusher.kill()
+    # The kill fell into the call: begun, and not known to have ended.
+    phases = clean.stack.audit("SELECT phase, result FROM audit WHERE decision_id = %s", decision["id"])
+    assert (phases, was_carried_out) == ([("intent", None)], held == "after")
     clean.stack.start_again(pusher)
     check_born(clean, opportunity)
 

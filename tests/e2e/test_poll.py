@@ -118,9 +118,19 @@ def test_one_process_polls_and_another_takes_over(deaf: Deals) -> None:
     wait_until(lambda: sum(rounds(stack, each) - before[each] for each in ingests) >= 5, DEADLINE, "five more rounds")
     [poller] = [each for each in ingests if rounds(stack, each) > before[each]]
     [other] = [each for each in ingests if each is not poller]
+    known = deaf.new("private")
     idle = rounds(stack, other)
     poller.kill()
+    # While nobody polls; no webhook tells of it.
+    deaf.partner_center.edit_referral(known, details={"dealValue": 2718.5})
+    assert rounds(stack, other) == idle
     wait_until(lambda: rounds(stack, other) > idle, TAKEN_OVER_SECONDS, "the other process polls")
+
+    def is_found() -> bool:
+        row = deaf.opportunity(known)
+        return row is not None and row["estimatedvalue"] == 2718.5
+
+    wait_until(is_found, DEADLINE, "what was edited meanwhile has arrived")
     referral = deaf.new("private")
     cursors = [json.loads(each.value or b"{}") for each in stack.topics.read("cursors")]
     assert {each["instance"] for each in cursors if each.get("source") == "poll/partner-center"} == {"ingest-1", "ingest-2"}

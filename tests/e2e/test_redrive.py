@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -189,22 +191,31 @@ def recipes(file: str, begin: str) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.parametrize(("file", "begin"), [("docs/night.md", "# At night"), ("README.md", "## At night")])
-def test_every_recipe_of_the_documents_runs(deals: Deals, file: str, begin: str) -> None:
+def test_every_recipe_of_the_documents_runs(deals: Deals, tmp_path: Path, file: str, begin: str) -> None:
+    """As a person would: in a shell, one after the other, in a directory of one's own."""
     referral = deals.new("private")
+    row = deals.opportunity(referral)
+    assert row is not None
     queries, commands = recipes(file, begin)
     assert queries and commands
     for query in queries:
         deals.stack.audit(query.replace("…", referral))
     for command in commands:
-        program, *arguments = shlex.split(command.replace("KEY", referral))
-        config = arguments.index("--config")
-        assert arguments[config + 1] == "tandem.yaml"
+        assert "--config tandem.yaml" in command
         # The registration's test asks as the receiver that is registered.
-        receiver, other = deals.stack.programs[0].config, program.removeprefix("tandem-")
-        path = receiver if other == "ingest" else deals.stack.configuration(other, "recipe")
-        arguments[config + 1] = str(path)
+        other = shlex.split(command)[0].removeprefix("tandem-")
+        config = deals.stack.programs[0].config if other == "ingest" else deals.stack.configuration(other, "recipe")
+        line = command.replace("--config tandem.yaml", f"--config {shlex.quote(str(config))}").replace("KEY", referral)
+        line = line.replace("--referral ID", f"--referral {referral}")
+        line = line.replace("--opportunity ID", f"--opportunity {row['opportunityid']}")
         done = subprocess.run(
-            [PROGRAMS / program, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+            ["bash", "-c", line],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         # The letters that are named here are examples.
         is_example = " 0/17" in command and "there is no such letter" in done.stdout

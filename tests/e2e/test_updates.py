@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 from support.deals import DEADLINE, Deals
+from support.ingest import metrics
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.asan
@@ -68,11 +70,26 @@ CHANGES = {
 }
 
 
+def echoes(deals: Deals) -> tuple[float, float]:
+    """What the mapper has counted: fields it wrote and has read back as written; readings that showed nothing else."""
+    port = int(deals.stack.admin_address(deals.stack.running("mapper-1")).rsplit(":", 1)[1])
+    found = metrics(port)
+    return found["tandem_mapper_echoed_fields_total"], found["tandem_mapper_echoes_total"]
+
+
+def check_echoes(deals: Deals, referral: str, before: tuple[float, float], decided: int, fields: int) -> None:
+    """Each field that was written is read back once, in whichever order its outcome and its webhook came."""
+    known = sum(each["reason"] == "echo" for each in deals.decisions(referral)[decided:])
+    wait_until(lambda: echoes(deals)[0] - before[0] >= fields, DEADLINE, "the fields are counted")
+    after = echoes(deals)
+    assert (after[0] - before[0], after[1] - before[1]) == (fields, known)
+
+
 @pytest.mark.parametrize("name", CHANGES)
 def test_change_is_one_patch_of_the_changed_columns(deals: Deals, name: str) -> None:
     change = CHANGES[name]
     referral = deals.new(change.kind, **change.start)
-    position = deals.position()
+    position, decided, echoed = deals.position(), len(deals.decisions(referral)), echoes(deals)
     deals.partner_center.edit_referral(referral, **change.edit)
     stages = [change.stage] if change.stage else []
     count = len(stages) + 1
@@ -96,6 +113,7 @@ def test_change_is_one_patch_of_the_changed_columns(deals: Deals, name: str) -> 
     assert len(deals.patches_since(position, referral)) == count
     # The webhook of our own write: known by its version, unless it overtook the write's outcome.
     assert deals.decisions(referral)[-1]["reason"] in ("echo", "waiting")
+    check_echoes(deals, referral, echoed, decided, len(change.columns) + len(stages))
 
 
 def test_unchanged_event_is_no_call_to_the_crm_and_no_write_to_partner_center(deals: Deals) -> None:
@@ -118,10 +136,14 @@ def test_sellers_edit_reaches_partner_center_once(deals: Deals) -> None:
     referral = deals.new("private")
     row = deals.opportunity(referral)
     assert row is not None
-    before = deals.partner_center.position()
-    deals.dynamics_365.edit_row("opportunities", row["opportunityid"], estimatedvalue=4321.5)
+    before, decided, echoed = deals.partner_center.position(), len(deals.decisions(referral)), echoes(deals)
+    words = {"estimatedvalue": 4321.5, "description": "Read back"}
+    deals.dynamics_365.edit_row("opportunities", row["opportunityid"], **words)
     wait_until(
         lambda: float(deals.referral(referral)["details"]["dealValue"]) == 4321.5, DEADLINE, "the referral has the value"
     )
     deals.wait_quiet(referral)
-    assert len(deals.partner_center.journal(before, "PATCH", referral)) == 1
+    [patch] = deals.partner_center.journal(before, "PATCH", referral)
+    body = patch["body"] if not isinstance(patch["body"], str) else json.loads(patch["body"])
+    assert {each["path"] for each in body} == {"/details/dealValue", "/details/notes"}
+    check_echoes(deals, referral, echoed, decided, len(words))

@@ -131,6 +131,22 @@ static void test_problem_that_is_covered_is_told_again(void **state)
     scene_end(&scene);
 }
 
+/* A change from Partner Center that does not reach the record, because the seller has mended the problem meanwhile, does not
+ * come over what was told: that is taken back. */
+static void test_problem_that_is_mended_under_a_write_is_taken_back(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, ROW_WITH("0", "EUR", "n", "A"));
+    seller_is_told(&scene, HEAD "Enter the estimated revenue.", 3, ROW_WITH("0", "EUR", "n", "A"));
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2, REFERRAL_WITH("10", "n", "B"));
+    assert_writes(&scene, "crm", "{'city': 'B'}");
+    outcome_arrives(&scene, OUTCOME_CONFLICT, false, documents_of(SIDE_CRM, 4, ROW_WITH("10", "EUR", "n", "B")));
+    seller_hears_it_is_mended(&scene, 5, ROW_WITH("10", "EUR", "n", "B"));
+    scene_end(&scene);
+}
+
 /* -- refusals ------------------------------------------------------------------------------------------------------ */
 
 /* Why Partner Center has refused an update is told once, in our words, together with what was not sent at all; the next
@@ -270,6 +286,20 @@ static void test_words_that_were_not_written_are_told_again(void **state)
     scene_end(&scene);
 }
 
+/* A record that is gone before it takes the words is told when it comes back. */
+static void test_words_for_a_record_that_is_gone_are_told_when_it_is_back(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, ROW_WITH("0", "EUR", "n", "A"));
+    outcome_arrives(&scene, OUTCOME_GONE, false, NULL);
+    assert_null(scene.deal.explained);
+    reading_arrives(&scene, SIDE_CRM, 3, ROW_WITH("0", "EUR", "n", "A"));
+    seller_is_told(&scene, HEAD "Enter the estimated revenue.", 4, ROW_WITH("0", "EUR", "n", "A"));
+    scene_end(&scene);
+}
+
 /* A closed record may take nothing: it is tried once. */
 static void test_closed_record_is_told_once_at_most(void **state)
 {
@@ -337,6 +367,53 @@ static void test_unseen_referral_rests_without_words(void **state)
     scene_end(&scene);
 }
 
+/* A record that changes under every attempt to write the words does not keep the deal from resting, and it goes on as soon
+ * as the referral is visible again. */
+static void test_unseen_referral_rests_where_words_find_no_place(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    gone_arrives(&scene, SIDE_PARTNER_CENTER, "not_found");
+    for (int round = 0; round <= MERGE_CONFLICT_ROUNDS_MAX; round++) {
+        assert_string_equal(scene.effects.decision.purpose, "explain");
+        outcome_arrives(&scene, OUTCOME_CONFLICT, false,
+                        documents_of(SIDE_CRM, 2 + round, ROW_WITH("10", "EUR", "n", "A")));
+    }
+    assert_none(&scene, "referral_gone");
+    assert_true(scene.effects.decision.is_notable);
+    assert_null(scene.deal.pending);
+    reading_arrives(&scene, SIDE_CRM, 20, ROW_WITH("11", "EUR", "n", "A"));
+    assert_none(&scene, "referral_gone");
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 1, REFERRAL_WITH("10", "n", "A"));
+    assert_writes(&scene, "partner-center", "{'details.dealValue': 11}");
+    scene_end(&scene);
+}
+
+/* What is still wrong when the referral is visible again comes over the words that it is not; once it stands there, the deal
+ * goes on without words. */
+static void test_what_is_wrong_is_told_after_a_rest(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, ROW_WITH("0", "EUR", "n", "A"));
+    seller_is_told(&scene, HEAD "Enter the estimated revenue.", 3, ROW_WITH("0", "EUR", "n", "A"));
+    gone_arrives(&scene, SIDE_PARTNER_CENTER, "not_found");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_CRM, 4, ROW_WITH("0", "EUR", "n", "A")));
+    assert_none(&scene, "referral_gone");
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 1, REFERRAL_WITH("10", "n", "A"));
+    seller_is_told(&scene, HEAD "Enter the estimated revenue.", 5, ROW_WITH("0", "EUR", "n", "A"));
+    assert_null(scene.deal.rests);
+
+    gone_arrives(&scene, SIDE_CRM, "forbidden");
+    assert_none(&scene, "crm_gone");
+    reading_arrives(&scene, SIDE_CRM, 5, ROW_WITH("0", "EUR", "n", "A"));
+    assert_none(&scene, "resumed");
+    assert_null(scene.deal.rests);
+    scene_end(&scene);
+}
+
 int main(void)
 {
     json_setup();
@@ -344,15 +421,19 @@ int main(void)
         cmocka_unit_test(test_problems_of_an_edit_are_told_at_once),
         cmocka_unit_test(test_problem_that_is_undone_is_taken_back),
         cmocka_unit_test(test_problem_that_is_covered_is_told_again),
+        cmocka_unit_test(test_problem_that_is_mended_under_a_write_is_taken_back),
         cmocka_unit_test(test_refused_update_is_told_with_the_problems),
         cmocka_unit_test(test_refusal_of_one_side_does_not_hold_up_the_other),
         cmocka_unit_test(test_refusal_outlasts_a_write_to_the_other_side),
         cmocka_unit_test(test_what_was_refused_before_the_acceptance_is_sent_after_it),
         cmocka_unit_test(test_refusal_of_a_closed_deal_is_told_as_final),
         cmocka_unit_test(test_words_that_were_not_written_are_told_again),
+        cmocka_unit_test(test_words_for_a_record_that_is_gone_are_told_when_it_is_back),
         cmocka_unit_test(test_closed_record_is_told_once_at_most),
         cmocka_unit_test(test_unseen_referral_is_told_and_rests),
         cmocka_unit_test(test_unseen_referral_rests_without_words),
+        cmocka_unit_test(test_unseen_referral_rests_where_words_find_no_place),
+        cmocka_unit_test(test_what_is_wrong_is_told_after_a_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -380,6 +380,54 @@ static void test_refused_invitation_is_explained(void **state)
     scene_end(&scene);
 }
 
+/* What came over the words about the invitation and is over itself gives way to them again, once; the CRM that refuses
+ * them is not asked twice. */
+static void test_words_of_the_invitation_come_back(void **state)
+{
+#define ROW "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo'}"
+    (void)state;
+    struct scene scene;
+    for (int k = 0; k < 2; k++) {
+        scene_begin(&scene, BIRTH_RULES, REFERRAL);
+        scene_agrees(&scene, "{" OUR_REFERRAL "}", "{" WHOLE_ROW ", 'link': '" REFERRAL "'}");
+        scene.deal.engagement_id = text_copy(ENGAGEMENT);
+        reading_arrives(&scene, SIDE_CRM, 2, ROW);
+        outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_CRM, 3, ROW));
+        gone_arrives(&scene, SIDE_PARTNER_CENTER, "not_found");
+        outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_CRM, 4, ROW));
+        assert_none(&scene, "referral_gone");
+        reading_arrives(&scene, SIDE_PARTNER_CENTER, 5, "{" OUR_REFERRAL "}");
+        assert_writes(&scene, "crm", "{'audit': 'Not sent to Partner Center: Choose a contact.'}");
+        if (k == 0)
+            outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_CRM, 5, ROW));
+        else
+            refusal_arrives(&scene, "dynamics_365.privilege", NULL, documents_of(SIDE_CRM, 4, ROW));
+        assert_silent(&scene);
+        reading_arrives(&scene, SIDE_CRM, 6,
+                        "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo', 'other': 1}");
+        assert_none(&scene, "unchanged");
+        scene_end(&scene);
+    }
+#undef ROW
+}
+
+/* Words about the invitation that found no record are told when it is back. */
+static void test_words_of_the_invitation_wait_for_the_record(void **state)
+{
+#define ROW "{" WHOLE_ROW ", 'referral_id': '" REFERRAL "', 'help': 'demo'}"
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, BIRTH_RULES, REFERRAL);
+    scene_agrees(&scene, "{" OUR_REFERRAL "}", "{" WHOLE_ROW ", 'link': '" REFERRAL "'}");
+    scene.deal.engagement_id = text_copy(ENGAGEMENT);
+    reading_arrives(&scene, SIDE_CRM, 2, ROW);
+    outcome_arrives(&scene, OUTCOME_GONE, false, NULL);
+    reading_arrives(&scene, SIDE_CRM, 3, ROW);
+    assert_writes(&scene, "crm", "{'audit': 'Not sent to Partner Center: Choose a contact.'}");
+#undef ROW
+    scene_end(&scene);
+}
+
 /* A refused creation is told to the seller once, and is not sent again as it was. */
 static void test_refused_creation_is_explained(void **state)
 {
@@ -681,6 +729,8 @@ int main(void)
         cmocka_unit_test(test_help_upgrades_a_deal),
         cmocka_unit_test(test_what_an_upgrade_lacks_is_told_as_it_changes),
         cmocka_unit_test(test_refused_invitation_is_explained),
+        cmocka_unit_test(test_words_of_the_invitation_come_back),
+        cmocka_unit_test(test_words_of_the_invitation_wait_for_the_record),
         cmocka_unit_test(test_refused_creation_is_explained),
         cmocka_unit_test(test_rows_of_a_new_record_rest),
         cmocka_unit_test(test_sharing_is_never_taken_back),

@@ -237,6 +237,30 @@ static void test_one_side_after_the_other(void **state)
     scene_end(&scene);
 }
 
+/* What Partner Center says of a closed deal is left out of the audit column where it is too long to stand there. */
+static void test_closed_deal_says_what_fits(void **state)
+{
+    enum { LONG = 700 };
+    static const char body[] =
+        "{'type': 'Shared', 'status': 'Closed', 'substatus': '%s', 'statusReason': '%s', 'city': 'A',"
+        " 'externalReferenceId': '" CRM_RECORD "'}";
+    (void)state;
+    char many[LONG + 1] = "";
+    memset(many, 'x', LONG);
+    for (int k = 0; k < 2; k++) {
+        struct scene scene;
+        scene_begin(&scene, DEAL_RULES, REFERRAL);
+        scene_agrees(&scene, "{'type': 'Shared', 'status': 'Active', 'city': 'A'}",
+                     "{'sync': true, 'state': 1, 'city': 'A'}");
+        char *closed = text_format(body, k == 0 ? many : "Lost", k == 0 ? "late" : many);
+        reading_arrives(&scene, SIDE_PARTNER_CENTER, 2, closed);
+        free(closed);
+        assert_string_equal(scene.effects.decision.audit_text,
+                            k == 0 ? "Closed in Partner Center" : "Closed in Partner Center: Lost");
+        scene_end(&scene);
+    }
+}
+
 /* What a seller was told before stays below the new line, as far as the column has room; a closed deal says how and why. */
 static void test_former_audit_text_is_kept(void **state)
 {
@@ -746,6 +770,11 @@ static void test_gone_record_stops_the_deal(void **state)
     assert_none(&scene, "crm_gone");
     assert_true(scene.effects.decision.is_notable);
     assert_string_equal(scene.deal.gone_crm, "not_found");
+    /* An old reading, late or driven again, brings nothing back; the last known version does: it was hidden. */
+    reading_arrives(&scene, SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'Old', 'notes': 'n'}");
+    assert_none(&scene, "crm_gone");
+    reading_arrives(&scene, SIDE_CRM, 2, "{" LINKED_ROW ", 'city': 'A', 'notes': 'n'}");
+    assert_writes(&scene, "crm", "{'city': 'B'}");
     scene_end(&scene);
 }
 
@@ -778,6 +807,7 @@ int main(void)
         cmocka_unit_test(test_conflict_merges_at_once),
         cmocka_unit_test(test_conflicts_are_bounded),
         cmocka_unit_test(test_one_side_after_the_other),
+        cmocka_unit_test(test_closed_deal_says_what_fits),
         cmocka_unit_test(test_former_audit_text_is_kept),
         cmocka_unit_test(test_conflicts_go_with_the_write_that_settles_them),
         cmocka_unit_test(test_parked_values_that_meet_in_an_outcome_are_told),
