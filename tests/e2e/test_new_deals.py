@@ -115,6 +115,7 @@ def test_second_deal_of_a_customer_uses_the_same_account(deals: Deals) -> None:
 def test_nothing_is_called_after_both_sides_agree(deals: Deals) -> None:
     crm, center = deals.position(), deals.partner_center.position()
     referral = deals.new("partner-cosell")
+    assert deals.calls_about(referral, center, crm)
     # Each record once, and both name each other; contact, account and product may be there from other deals.
     own = [each for each in deals.writes_since(center, crm) if each[1] in OF_ONE_DEAL]
     assert sorted(own) == [
