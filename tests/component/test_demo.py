@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from support.demo import Demo
 from support.paths import ROOT
+from support.scripts import run_script
 from support.waiting import wait_until
 
 USAGE = 64
@@ -46,6 +47,14 @@ def test_second_ctrl_c_does_not_disturb_the_stopping(demo: Demo) -> None:
         demo.signal(signal.SIGTERM)
         assert demo.wait() == 128 + signal.SIGINT
     assert "Traceback" not in demo.output and demo.left() == []
+
+
+def test_script_that_ctrl_c_has_caught_before_its_session_is_begun_again(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(f"#!/bin/sh\nmkdir {tmp_path}/first 2>/dev/null && kill -INT $$\ntouch {tmp_path}/done\n")
+    script.chmod(0o755)
+    run_script(script, "stop")
+    assert (tmp_path / "done").exists()
 
 
 def test_ctrl_c_while_one_is_to_be_kept_keeps_none(demo: Demo) -> None:

@@ -11,14 +11,25 @@ from support import interruption
 # Longer than the scripts' own deadlines, so that their message is the one that is seen.
 SCRIPT_SECONDS = 120
 END_SECONDS = 30
+ATTEMPTS = 5
 
 
 def run_script(script: Path, *arguments: str | Path) -> None:
     """Fails with the script's output unless it ends with 0.
 
     In a session of its own: a Ctrl-C at the terminal goes to us. Whatever then comes up here, the script is told by
-    SIGTERM and waited for, so that it leaves nothing half started.
+    SIGTERM and waited for, so that it leaves nothing half started. One that a Ctrl-C has caught before it had its
+    session has not begun, and is begun again.
     """
+    for _ in range(ATTEMPTS):
+        status, output = _run(script, *arguments)
+        if -status not in interruption.SIGNALS:
+            break
+    if status != 0:
+        raise RuntimeError(f"{script.name} {arguments[0]} failed ({status}):\n{output}")
+
+
+def _run(script: Path, *arguments: str | Path) -> tuple[int, str]:
     with interruption.deferred():
         process = subprocess.Popen(
             [script, *arguments],
@@ -38,8 +49,7 @@ def run_script(script: Path, *arguments: str | Path) -> None:
             process.kill()
             process.wait()
         raise
-    if process.returncode != 0:
-        raise RuntimeError(f"{script.name} {arguments[0]} failed:\n{output}")
+    return process.returncode, output
 
 
 def changed_path(folder: Path, *missing: str, **programs: str) -> str:
