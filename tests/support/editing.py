@@ -124,7 +124,8 @@ def solutions(number: int, chance: random.Random) -> list[dict[str, Any]]:
 
 VALUES: dict[str, Callable[[int, random.Random], Any]] = {
     "deal_value": money,
-    "currency": lambda number, chance: f"X{LETTERS[number // 26 % 26]}{LETTERS[number % 26]}",
+    # None of them is XTS or XXX, which are no money.
+    "currency": lambda number, chance: f"Z{LETTERS[number // 26 % 26]}{LETTERS[number % 26]}",
     "closing_date": lambda number, chance: (FIRST_DAY + datetime.timedelta(number % DAYS)).isoformat(),
     "notes": lambda number, chance: f"edit {number}: {chance.choice(('déjà vu', 'plain', 'Größe', 'emoji 🚋'))}",
     "name": lambda number, chance: f"Deal renamed {number}",

@@ -15,6 +15,8 @@ from support.deals import Deals
 Document = dict[str, Any]
 
 CHECK_MARK = "✔ "
+AUDIT_LENGTH = 2000  # identity.audit_length of the default rules
+LINE_LENGTH = 100
 PREFIX = "msft_microsoftpartnercenter"
 LINK = "https://partner.microsoft.com/referrals/v2/inbox?id="
 STAGES = {
@@ -130,7 +132,9 @@ def _of_both(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
     answered = deal.microsofts if deal.microsofts and deal.microsofts["status"] in ("Active", "Closed") else None
     answer = f"Microsoft: {answered['status']} / {answered['substatus']}" if answered else ""
     told = row[f"{PREFIX}referralsyncaudit"] or ""
-    yield "microsoft_answer", answer, answer if answer in told else told
+    # The column keeps what is newest, so that a much edited deal has pushed the answer out of it.
+    is_full = len(told) >= AUDIT_LENGTH - LINE_LENGTH
+    yield "microsoft_answer", answer, answer if answer in told or is_full else told
 
 
 def _born_at_partner_center(deal: Linked) -> Iterator[tuple[str, Any, Any]]:
