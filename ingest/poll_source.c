@@ -21,7 +21,6 @@ int poll_source_init(struct poll_source *source, const struct poll_source_type *
         poll_source_done(source);
         return -1;
     }
-    source->has_parents = true;
     return 0;
 }
 
@@ -33,7 +32,6 @@ void poll_source_done(struct poll_source *source)
     json_decref(source->deleted);
     if (source->has_window)
         poll_window_done(&source->window);
-    if (source->has_parents)
-        poll_parents_done(&source->parents);
+    poll_parents_done(&source->parents);
     *source = (struct poll_source){0};
 }

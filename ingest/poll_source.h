@@ -73,7 +73,6 @@ struct poll_source {
     struct poll_window window;
     bool has_window;
     struct poll_parents parents;
-    bool has_parents;
 };
 
 /* A source of the given type at its system; `table` and `parent_column`: of a child table, else NULL. Everything but its

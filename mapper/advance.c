@@ -64,7 +64,7 @@ static int link_side(struct deal *deal, const struct decide_cause *cause, enum s
 {
     const struct rules *rules = cause->context->rules;
     const char *path = target == SIDE_CRM ? rules->identifier_column : RULES_PATH_EXTERNAL_REFERENCE;
-    const char *partner_id = target == SIDE_CRM ? deal->referral_id : deal->crm_id;
+    const char *partner_id = deal->id[side_other(target)];
     json_auto_t *fields = settlement == NULL ? json_array() : json_copy(settlement->fields[target]);
     json_auto_t *write = settlement == NULL ? json_object() : json_copy(settlement->write[target]);
     json_auto_t *conflicts = settlement == NULL ? json_array() : conflicts_of(settlement, target);
@@ -116,7 +116,7 @@ static int link_both(struct deal *deal, const struct decide_cause *cause, const 
         if (*ret_is_done)
             return 0;
     }
-    if (!same_id(deal_text(deal, SIDE_PARTNER_CENTER, RULES_PATH_EXTERNAL_REFERENCE), deal->crm_id) &&
+    if (!same_id(deal_text(deal, SIDE_PARTNER_CENTER, RULES_PATH_EXTERNAL_REFERENCE), deal->id[SIDE_CRM]) &&
         may_link_referral(deal, rules))
         return link_side(deal, cause, SIDE_PARTNER_CENTER, NULL, effects, ret_is_done, err);
     return 0;
@@ -322,18 +322,19 @@ static int rest_unseen(struct deal *deal, const struct decide_cause *cause, stru
     const struct rules *rules = cause->context->rules;
     const json_t *values = deal_values(deal, SIDE_CRM);
 
-    if (text_equal(deal->rests, reason) || rules->audit_column == NULL || values == NULL || deal->gone_crm != NULL ||
-        text_equal(deal->explained, text) || json_is_false(json_object_get(values, rules->sync_column)) ||
+    if (text_equal(deal->rests, reason) || rules->audit_column == NULL || values == NULL ||
+        deal->gone[SIDE_CRM] != NULL || text_equal(deal->explained, text) ||
+        json_is_false(json_object_get(values, rules->sync_column)) ||
         rules_hold(rules->is_closed[SIDE_CRM], values, false))
-        return rest(deal, cause, reason, deal->gone_partner_center, effects, err);
+        return rest(deal, cause, reason, deal->gone[SIDE_PARTNER_CENTER], effects, err);
     if (deal->conflict_rounds > MERGE_CONFLICT_ROUNDS_MAX) { /* the words find no place; to rest the deal needs none */
         deal->conflict_rounds = 0;
-        return rest(deal, cause, reason, deal->gone_partner_center, effects, err);
+        return rest(deal, cause, reason, deal->gone[SIDE_PARTNER_CENTER], effects, err);
     }
     if (birth_explain(deal, cause, text, reason, effects, err) < 0)
         return -1;
     if (!effects->has_decision)
-        return rest(deal, cause, reason, deal->gone_partner_center, effects, err);
+        return rest(deal, cause, reason, deal->gone[SIDE_PARTNER_CENTER], effects, err);
     if (effects->decision.action != DECISION_NONE)
         return 0; /* its outcome comes back here */
     effects->decision.is_notable = true;
@@ -347,10 +348,10 @@ static int meet_partner(struct deal *deal, const struct decide_cause *cause, str
     const struct rules *rules = cause->context->rules;
     const char *named;
 
-    if (deal->seen_partner_center == NULL) {
+    if (deal->seen[SIDE_PARTNER_CENTER] == NULL) {
         named = deal_text(deal, SIDE_CRM, rules->identifier_column);
         if (named == NULL)
-            named = deal->referral_id; /* created, and not yet seen */
+            named = deal->id[SIDE_PARTNER_CENTER]; /* created, and not yet seen */
         if (named == NULL)
             return birth_at_partner_center(deal, cause, effects, err);
         if (decide_to_ask(rules, deal, SIDE_PARTNER_CENTER, named, cause, effects, err) < 0)
@@ -360,10 +361,10 @@ static int meet_partner(struct deal *deal, const struct decide_cause *cause, str
     named = deal_text(deal, SIDE_PARTNER_CENTER, RULES_PATH_EXTERNAL_REFERENCE);
     if (same_id(named, deal->replaced_crm_id))
         named = NULL;
-    if (named == NULL && deal->crm_id == NULL)
+    if (named == NULL && deal->id[SIDE_CRM] == NULL)
         return birth_in_crm(deal, cause, effects, err);
     if (named == NULL)
-        named = deal->crm_id;
+        named = deal->id[SIDE_CRM];
     if (decide_to_ask(rules, deal, SIDE_CRM, named, cause, effects, err) < 0 ||
         decide_to_tell(deal, named, cause, effects, err) < 0)
         return -1;
@@ -376,21 +377,22 @@ static int meet_partner(struct deal *deal, const struct decide_cause *cause, str
 /* The deal is deleted in the CRM, and the rules want it there. */
 static int forget_crm_record(struct deal *deal, struct error *err)
 {
-    if (text_assign(&deal->replaced_crm_id, deal->crm_id, err) < 0 || text_assign(&deal->crm_id, NULL, err) < 0 ||
-        text_assign(&deal->gone_crm, NULL, err) < 0 || text_assign(&deal->rests, NULL, err) < 0)
+    if (text_assign(&deal->replaced_crm_id, deal->id[SIDE_CRM], err) < 0 ||
+        text_assign(&deal->id[SIDE_CRM], NULL, err) < 0 || text_assign(&deal->gone[SIDE_CRM], NULL, err) < 0 ||
+        text_assign(&deal->rests, NULL, err) < 0)
         return -1;
-    json_decref(deal->seen_crm);
-    deal->seen_crm = NULL;
+    json_decref(deal->seen[SIDE_CRM]);
+    deal->seen[SIDE_CRM] = NULL;
     deal->is_told = false;
-    return json_object_clear(deal->base_crm) < 0 || json_object_clear(deal->base_partner_center) < 0
+    return json_object_clear(deal->base[SIDE_CRM]) < 0 || json_object_clear(deal->base[SIDE_PARTNER_CENTER]) < 0
                ? error_no_memory(err)
                : 0;
 }
 
 static bool is_to_be_recreated(const struct deal *deal, const struct rules *rules)
 {
-    return rules->crm_deleted == CRM_DELETED_RECREATE && deal->crm_id != NULL && deal->seen_partner_center != NULL &&
-           !text_equal(deal->gone_crm, "forbidden") &&
+    return rules->crm_deleted == CRM_DELETED_RECREATE && deal->id[SIDE_CRM] != NULL &&
+           deal->seen[SIDE_PARTNER_CENTER] != NULL && !text_equal(deal->gone[SIDE_CRM], "forbidden") &&
            !rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], deal_values(deal, SIDE_PARTNER_CENTER), false);
 }
 
@@ -398,11 +400,11 @@ static bool is_to_be_recreated(const struct deal *deal, const struct rules *rule
 static int tell_crm_key(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
                         struct error *err)
 {
-    if (deal->is_told || effects->has_record || deal->crm_id == NULL ||
+    if (deal->is_told || effects->has_record || deal->id[SIDE_CRM] == NULL ||
         text_starts_with(deal->key, DEAL_KEY_PREFIX_CRM))
         return 0;
     deal->is_told = true;
-    return decide_to_tell(deal, deal->crm_id, cause, effects, err);
+    return decide_to_tell(deal, deal->id[SIDE_CRM], cause, effects, err);
 }
 
 /* Until a fresh record comes. Set aside once, so that somebody knows of the change that waits. */
@@ -426,15 +428,15 @@ int advance_deal(struct deal *deal, const struct decide_cause *cause, struct mer
         return -1;
     if (deal->pending != NULL)
         return decide_none(deal, cause, "waiting", json_text_of(deal->pending, "id"), effects, err);
-    if (deal->gone_partner_center != NULL)
+    if (deal->gone[SIDE_PARTNER_CENTER] != NULL)
         return rest_unseen(deal, cause, effects, err);
-    if (deal->gone_crm != NULL && is_to_be_recreated(deal, rules) && forget_crm_record(deal, err) < 0)
+    if (deal->gone[SIDE_CRM] != NULL && is_to_be_recreated(deal, rules) && forget_crm_record(deal, err) < 0)
         return -1;
-    if (deal->gone_crm != NULL)
-        return rest(deal, cause, "crm_gone", deal->gone_crm, effects, err);
+    if (deal->gone[SIDE_CRM] != NULL)
+        return rest(deal, cause, "crm_gone", deal->gone[SIDE_CRM], effects, err);
     if (deal->conflict_rounds > MERGE_CONFLICT_ROUNDS_MAX)
         return give_up(deal, cause, effects, err);
-    if (deal->seen_partner_center == NULL || deal->seen_crm == NULL)
+    if (deal->seen[SIDE_PARTNER_CENTER] == NULL || deal->seen[SIDE_CRM] == NULL)
         return meet_partner(deal, cause, effects, err);
     if (tell_crm_key(deal, cause, effects, err) < 0)
         return -1;

@@ -37,7 +37,8 @@ int birth_explain(struct deal *deal, const struct decide_cause *cause, const cha
 {
     bool is_refused;
 
-    if (cause->context->rules->audit_column == NULL || deal->seen_crm == NULL || text_equal(deal->explained, text))
+    if (cause->context->rules->audit_column == NULL || deal->seen[SIDE_CRM] == NULL ||
+        text_equal(deal->explained, text))
         return decide_none(deal, cause, reason, text, effects, err);
     if (write_explanation(deal, cause, text, reason, effects, &is_refused, err) < 0)
         return -1;
@@ -134,7 +135,7 @@ static int create_in_crm(struct deal *deal, const struct decide_cause *cause, co
                          struct merge_effects *effects, struct error *err)
 {
     const struct rules *rules = cause->context->rules;
-    json_auto_t *key = json_pack("{s:s}", rules->identifier_column, deal->referral_id);
+    json_auto_t *key = json_pack("{s:s}", rules->identifier_column, deal->id[SIDE_PARTNER_CENTER]);
     const struct decide_plan plan = {.action = DECISION_CREATE,
                                      .target = SIDE_CRM,
                                      .purpose = "create",
@@ -145,7 +146,8 @@ static int create_in_crm(struct deal *deal, const struct decide_cause *cause, co
                                      .write = settlement->write[SIDE_CRM]};
     const json_t *refusal;
 
-    if (key == NULL || json_object_set_new(plan.write, rules->identifier_column, json_string(deal->referral_id)) < 0)
+    if (key == NULL ||
+        json_object_set_new(plan.write, rules->identifier_column, json_string(deal->id[SIDE_PARTNER_CENTER])) < 0)
         return error_no_memory(err);
     refusal = decide_find_refusal(deal, rules, &plan);
     if (refusal != NULL)
@@ -210,7 +212,7 @@ static int create_at_partner_center(struct deal *deal, const struct decide_cause
                                     struct error *err)
 {
     const struct rules *rules = cause->context->rules;
-    json_auto_t *key = json_pack("{s:s}", RULES_PATH_EXTERNAL_REFERENCE, deal->crm_id);
+    json_auto_t *key = json_pack("{s:s}", RULES_PATH_EXTERNAL_REFERENCE, deal->id[SIDE_CRM]);
     const struct decide_plan plan = {.action = DECISION_CREATE,
                                      .target = SIDE_PARTNER_CENTER,
                                      .purpose = "create",
@@ -220,7 +222,8 @@ static int create_at_partner_center(struct deal *deal, const struct decide_cause
                                      .write = settlement->write[SIDE_PARTNER_CENTER]};
     const json_t *refusal;
 
-    if (key == NULL || json_object_set_new(plan.write, RULES_PATH_EXTERNAL_REFERENCE, json_string(deal->crm_id)) < 0)
+    if (key == NULL ||
+        json_object_set_new(plan.write, RULES_PATH_EXTERNAL_REFERENCE, json_string(deal->id[SIDE_CRM])) < 0)
         return error_no_memory(err);
     refusal = decide_find_refusal(deal, rules, &plan);
     if (refusal != NULL)
@@ -342,7 +345,7 @@ static int invite(struct deal *deal, const struct decide_cause *cause, const str
 
     if (key == NULL || json_object_update(write, own->write[SIDE_PARTNER_CENTER]) < 0 ||
         (rules->invitation.write != NULL && json_object_update(write, rules->invitation.write) < 0) ||
-        json_object_set_new(write, RULES_PATH_EXTERNAL_REFERENCE, json_string(deal->crm_id)) < 0 ||
+        json_object_set_new(write, RULES_PATH_EXTERNAL_REFERENCE, json_string(deal->id[SIDE_CRM])) < 0 ||
         json_object_set_new(write, "engagementId", json_string(deal->engagement_id)) < 0)
         return error_no_memory(err);
     refusal = decide_find_refusal(deal, rules, &plan);

@@ -10,19 +10,20 @@
 #include "common/messages/record.h"
 #include "mapper/rules_path_read.h"
 
-#define MEMBER(name_, kind_, required_)                                                                     \
-    {                                                                                                       \
-        .name = #name_, .kind = (kind_), .offset = offsetof(struct deal, name_), .is_required = (required_) \
+#define MEMBER_AT(name_, place_, kind_, required_)                                                           \
+    {                                                                                                        \
+        .name = #name_, .kind = (kind_), .offset = offsetof(struct deal, place_), .is_required = (required_) \
     }
+#define MEMBER(name_, kind_, required_) MEMBER_AT(name_, name_, kind_, required_)
 
 const struct member DEAL_MEMBERS[] = {
     MEMBER(key, MEMBER_TEXT, true),
     MEMBER(alias, MEMBER_TEXT, false),
-    MEMBER(referral_id, MEMBER_TEXT, false),
+    MEMBER_AT(referral_id, id[SIDE_PARTNER_CENTER], MEMBER_TEXT, false),
     MEMBER(engagement_id, MEMBER_TEXT, false),
-    MEMBER(crm_id, MEMBER_TEXT, false),
-    MEMBER(gone_partner_center, MEMBER_TEXT, false),
-    MEMBER(gone_crm, MEMBER_TEXT, false),
+    MEMBER_AT(crm_id, id[SIDE_CRM], MEMBER_TEXT, false),
+    MEMBER_AT(gone_partner_center, gone[SIDE_PARTNER_CENTER], MEMBER_TEXT, false),
+    MEMBER_AT(gone_crm, gone[SIDE_CRM], MEMBER_TEXT, false),
     MEMBER(replaced_crm_id, MEMBER_TEXT, false),
     MEMBER(explained, MEMBER_TEXT, false),
     MEMBER(invitation_told, MEMBER_TEXT, false),
@@ -32,10 +33,10 @@ const struct member DEAL_MEMBERS[] = {
     MEMBER(rules_version, MEMBER_TEXT, false),
     MEMBER(next_number, MEMBER_INTEGER, true),
     MEMBER(conflict_rounds, MEMBER_INTEGER, false),
-    MEMBER(seen_partner_center, MEMBER_OBJECT, false),
-    MEMBER(seen_crm, MEMBER_OBJECT, false),
-    MEMBER(base_partner_center, MEMBER_OBJECT, true),
-    MEMBER(base_crm, MEMBER_OBJECT, true),
+    MEMBER_AT(seen_partner_center, seen[SIDE_PARTNER_CENTER], MEMBER_OBJECT, false),
+    MEMBER_AT(seen_crm, seen[SIDE_CRM], MEMBER_OBJECT, false),
+    MEMBER_AT(base_partner_center, base[SIDE_PARTNER_CENTER], MEMBER_OBJECT, true),
+    MEMBER_AT(base_crm, base[SIDE_CRM], MEMBER_OBJECT, true),
     MEMBER(pending, MEMBER_OBJECT, false),
     MEMBER(ledger, MEMBER_OBJECT, false),
     MEMBER(parked, MEMBER_OBJECT, true),
@@ -50,14 +51,13 @@ int deal_init(struct deal *deal, const char *key, struct error *err)
     *deal = (struct deal){
         .key = text_copy(key),
         .next_number = 1,
-        .base_partner_center = json_object(),
-        .base_crm = json_object(),
+        .base = {json_object(), json_object()},
         .parked = json_object(),
         .problems = json_object(),
         .causes = json_array(),
     };
-    if (deal->key == NULL || deal->base_partner_center == NULL || deal->base_crm == NULL || deal->parked == NULL ||
-        deal->problems == NULL || deal->causes == NULL) {
+    if (deal->key == NULL || deal->base[SIDE_PARTNER_CENTER] == NULL || deal->base[SIDE_CRM] == NULL ||
+        deal->parked == NULL || deal->problems == NULL || deal->causes == NULL) {
         deal_done(deal);
         return error_no_memory(err);
     }
@@ -79,19 +79,9 @@ void deal_done(struct deal *deal)
     message_done(DEAL_MEMBERS, DEAL_MEMBER_COUNT, deal);
 }
 
-json_t *deal_seen(const struct deal *deal, enum side side)
-{
-    return side == SIDE_CRM ? deal->seen_crm : deal->seen_partner_center;
-}
-
-json_t *deal_base(const struct deal *deal, enum side side)
-{
-    return side == SIDE_CRM ? deal->base_crm : deal->base_partner_center;
-}
-
 json_t *deal_values(const struct deal *deal, enum side side)
 {
-    return json_object_get(deal_seen(deal, side), "values");
+    return json_object_get(deal->seen[side], "values");
 }
 
 static const char *main_role(enum side side)
@@ -101,7 +91,7 @@ static const char *main_role(enum side side)
 
 json_t *deal_document(const struct deal *deal, enum side side)
 {
-    json_t *documents = json_object_get(deal_seen(deal, side), "documents");
+    json_t *documents = json_object_get(deal->seen[side], "documents");
     const char *id;
     json_t *document;
 
@@ -228,7 +218,7 @@ static int take_document(json_t *documents, const json_t *document, struct error
 
 static int make_seen(struct deal *deal, enum side side, struct error *err)
 {
-    json_t **seen = side == SIDE_CRM ? &deal->seen_crm : &deal->seen_partner_center;
+    json_t **seen = &deal->seen[side];
 
     if (*seen == NULL)
         *seen = json_pack("{s:{}, s:{}}", "documents", "values");
@@ -238,7 +228,7 @@ static int make_seen(struct deal *deal, enum side side, struct error *err)
 static int see_document(struct deal *deal, const struct rules *rules, enum side side, const json_t *document,
                         enum deal_news *ret_news, struct error *err)
 {
-    json_t *known_documents = json_object_get(deal_seen(deal, side), "documents");
+    json_t *known_documents = json_object_get(deal->seen[side], "documents");
     json_t *known_values = deal_values(deal, side);
     json_auto_t *told = json_object();
 

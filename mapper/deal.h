@@ -22,12 +22,12 @@
 
 struct deal {
     char *key;
-    char *alias;       /* the deal lives on under this key; nothing else is kept then */
-    char *referral_id; /* ours */
+    char *alias;              /* the deal lives on under this key; nothing else is kept then */
+    char *id[SIDE_COUNT];     /* of each side's record: our referral's, the CRM record's; NULL: not known */
+    char *gone[SIDE_COUNT];   /* why it is not there ("deleted", "not_found", "forbidden"); NULL: it is */
+    json_t *seen[SIDE_COUNT]; /* NULL: never */
+    json_t *base[SIDE_COUNT]; /* never NULL after deal_init() and deal_read() */
     char *engagement_id;
-    char *crm_id;
-    char *gone_partner_center; /* why the record is not there ("deleted", "not_found", "forbidden"); NULL: it is */
-    char *gone_crm;
     char *replaced_crm_id; /* of a deleted CRM record that is replaced by a new one */
     char *explained; /* what the seller was told last, as long as it stands uppermost in the CRM's audit column; NULL:
                               nothing is wrong, or it has to be told anew */
@@ -38,14 +38,10 @@ struct deal {
     char *rules_version; /* of the last merge */
     int64_t next_number; /* of the next decision, from 1 */
     int64_t conflict_rounds; /* conflicts in a row without a fresh record */
-    json_t *seen_partner_center;
-    json_t *seen_crm;
-    json_t *base_partner_center;
-    json_t *base_crm;
-    json_t *pending;  /* the decision under way, as sent; NULL: none */
-    json_t *parked;   /* policy manual: {field: {"partner_center", "crm"}} */
-    json_t *problems; /* {field: message}: values that cannot be mapped */
-    json_t *refused;  /* {"target/purpose": the last write refused: {"decision", "rules_version", "write", "code",
+    json_t *pending;         /* the decision under way, as sent; NULL: none */
+    json_t *parked;          /* policy manual: {field: {"partner_center", "crm"}} */
+    json_t *problems;        /* {field: message}: values that cannot be mapped */
+    json_t *refused; /* {"target/purpose": the last write refused: {"decision", "rules_version", "write", "code",
                          "message", "field", "status": the referral's when it was sent}}; NULL: none */
     json_t *ledger; /* {side: {field: {"value", "decision", "at"}}}: what we wrote and have not read back; NULL: none */
     json_t *causes; /* of records noted while a decision is under way */
@@ -60,8 +56,6 @@ int deal_read(const char *bytes, size_t length, struct deal *ret_deal, struct er
 char *deal_write(const struct deal *deal, size_t *ret_length);
 void deal_done(struct deal *deal);
 
-json_t *deal_seen(const struct deal *deal, enum side side); /* borrowed; NULL: never seen */
-json_t *deal_base(const struct deal *deal, enum side side); /* borrowed, never NULL after deal_init/deal_read */
 /* Raw values by path of a side; borrowed, NULL: never seen. */
 json_t *deal_values(const struct deal *deal, enum side side);
 /* The main document of a side ("own" or "crm"); borrowed, NULL: never seen. */

@@ -69,10 +69,7 @@ static void on_failed(void *arg, const struct error *err)
 
 static void on_late(void *arg)
 {
-    static const struct error late = {
-        .class = ERROR_TRANSIENT, .code = "kafka.timeout", .message = "the brokers do not answer"};
-
-    end(arg, &late);
+    end(arg, &KAFKA_NO_ANSWER);
 }
 
 /* The producers' partitioner (client.h), which looks at nothing but the key. */

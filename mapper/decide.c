@@ -47,9 +47,9 @@ static int fill_decision(const struct deal *deal, const struct decide_cause *cau
         decision->is_notable = decision->action == DECISION_NONE;
     }
     if (text_assign(&decision->deal_key, deal->key, err) < 0 ||
-        text_assign(&decision->referral_id, deal->referral_id, err) < 0 ||
+        text_assign(&decision->referral_id, deal->id[SIDE_PARTNER_CENTER], err) < 0 ||
         text_assign(&decision->crm_system, context->rules->crm, err) < 0 ||
-        text_assign(&decision->crm_id, deal->crm_id, err) < 0 ||
+        text_assign(&decision->crm_id, deal->id[SIDE_CRM], err) < 0 ||
         text_assign(&decision->rules_version, context->rules->version, err) < 0 ||
         text_assign(&decision->decided_at, cause->at, err) < 0 ||
         text_assign(&decision->received_at, earliest_received(deal->causes), err) < 0 ||
@@ -138,7 +138,7 @@ static int fill_target(const struct deal *deal, const struct rules *rules, const
         decision->create_key = json_deep_copy(plan->create_key);
         if (decision->create_key == NULL)
             return error_no_memory(err);
-    } else if (text_assign(&decision->record_id, is_crm ? deal->crm_id : deal->referral_id, err) < 0 ||
+    } else if (text_assign(&decision->record_id, deal->id[plan->target], err) < 0 ||
                text_assign(&decision->expected_version, json_text_of(document, "version"), err) < 0 ||
                text_assign(&decision->expected_etag, json_text_of(document, "etag"), err) < 0) {
         return -1;
@@ -282,7 +282,7 @@ int decide_to_tell(const struct deal *deal, const char *crm_id, const struct dec
     record->deal_key = text_format("%s%s", DEAL_KEY_PREFIX_CRM, uuid_normalise(crm_id, normalised));
     if (record->deal_key == NULL)
         return error_no_memory(err);
-    if (text_assign(&record->record_id, deal->referral_id, err) < 0 ||
+    if (text_assign(&record->record_id, deal->id[SIDE_PARTNER_CENTER], err) < 0 ||
         text_assign(&record->read_at, cause->at, err) < 0)
         return -1;
     return 0;

@@ -11,7 +11,7 @@ int ledger_note(struct deal *deal, enum side side, const json_t *fields, const c
 
     for (size_t i = 0; i < json_array_size(fields); i++) {
         const char *name = json_text_of(json_array_get(fields, i), "name");
-        json_t *value = json_object_get(deal_base(deal, side), name);
+        json_t *value = json_object_get(deal->base[side], name);
         if (value == NULL)
             continue; /* a link: no field of the rules */
         if (json_object_set_new(entries, name,

@@ -32,8 +32,8 @@ static int take_sent(struct deal *deal, struct error *err)
     for (size_t i = 0; i < json_array_size(fields); i++) {
         const json_t *change = json_array_get(fields, i);
         const char *name = json_text_of(change, "name");
-        if (json_object_set(deal->base_partner_center, name, json_object_get(change, "new")) < 0 ||
-            json_object_set(deal->base_crm, name, json_object_get(change, "from")) < 0)
+        if (json_object_set(deal->base[SIDE_PARTNER_CENTER], name, json_object_get(change, "new")) < 0 ||
+            json_object_set(deal->base[SIDE_CRM], name, json_object_get(change, "from")) < 0)
             return error_no_memory(err);
     }
     json_decref(deal->pending);
@@ -69,7 +69,8 @@ static int merge_found(struct deal *deal, const struct decide_cause *cause, cons
 {
     if (!text_starts_with(deal->key, DEAL_KEY_PREFIX_CRM) || record->record_id == NULL)
         return 0;
-    if (deal->crm_id == NULL && text_assign(&deal->crm_id, deal->key + strlen(DEAL_KEY_PREFIX_CRM), err) < 0)
+    if (deal->id[SIDE_CRM] == NULL &&
+        text_assign(&deal->id[SIDE_CRM], deal->key + strlen(DEAL_KEY_PREFIX_CRM), err) < 0)
         return -1;
     return hand_over(deal, cause, record->record_id, effects, err);
 }
@@ -87,30 +88,30 @@ static int merge_handover(struct deal *deal, const struct decide_cause *cause, c
 
     if (message_from_json(DEAL_MEMBERS, DEAL_MEMBER_COUNT, record->state, &old, err) < 0)
         return -1;
-    if (deal->crm_id == NULL) {
-        deal->crm_id = old.crm_id;
-        old.crm_id = NULL;
+    if (deal->id[SIDE_CRM] == NULL) {
+        deal->id[SIDE_CRM] = old.id[SIDE_CRM];
+        old.id[SIDE_CRM] = NULL;
     }
-    if (deal->seen_crm == NULL) {
-        deal->seen_crm = old.seen_crm;
-        old.seen_crm = NULL;
+    if (deal->seen[SIDE_CRM] == NULL) {
+        deal->seen[SIDE_CRM] = old.seen[SIDE_CRM];
+        old.seen[SIDE_CRM] = NULL;
     }
     /* What this key has read of the referral itself is not older than the answer to its creation. */
-    if (deal->seen_partner_center == NULL && old.seen_partner_center != NULL) {
-        deal->seen_partner_center = old.seen_partner_center;
-        old.seen_partner_center = NULL;
-        if (text_assign(&deal->referral_id, deal->key, err) < 0 || learn_engagement(deal, err) < 0) {
+    if (deal->seen[SIDE_PARTNER_CENTER] == NULL && old.seen[SIDE_PARTNER_CENTER] != NULL) {
+        deal->seen[SIDE_PARTNER_CENTER] = old.seen[SIDE_PARTNER_CENTER];
+        old.seen[SIDE_PARTNER_CENTER] = NULL;
+        if (text_assign(&deal->id[SIDE_PARTNER_CENTER], deal->key, err) < 0 || learn_engagement(deal, err) < 0) {
             deal_done(&old);
             return -1;
         }
     }
     deal->is_told = true; /* the old key forwards */
-    if (json_object_size(deal->base_crm) == 0 && json_object_size(deal->base_partner_center) == 0) {
-        json_t *base_crm = deal->base_crm, *base_partner_center = deal->base_partner_center;
-        deal->base_crm = old.base_crm;
-        deal->base_partner_center = old.base_partner_center;
-        old.base_crm = base_crm;
-        old.base_partner_center = base_partner_center;
+    if (json_object_size(deal->base[SIDE_CRM]) == 0 && json_object_size(deal->base[SIDE_PARTNER_CENTER]) == 0) {
+        json_t *base_crm = deal->base[SIDE_CRM], *base_partner_center = deal->base[SIDE_PARTNER_CENTER];
+        deal->base[SIDE_CRM] = old.base[SIDE_CRM];
+        deal->base[SIDE_PARTNER_CENTER] = old.base[SIDE_PARTNER_CENTER];
+        old.base[SIDE_CRM] = base_crm;
+        old.base[SIDE_PARTNER_CENTER] = base_partner_center;
     }
     deal_done(&old);
     return advance_deal(deal, cause, effects, err);
@@ -130,8 +131,8 @@ static int merge_settlement(struct deal *deal, const struct decide_cause *cause,
     if (now == NULL)
         now = json_null();
     /* No value of a field is this object. */
-    if (json_object_set_new(deal_base(deal, side_other(taken)), field->name, now) < 0 ||
-        json_object_set_new(deal_base(deal, taken), field->name, json_pack("{s:b}", "unsettled", 1)) < 0)
+    if (json_object_set_new(deal->base[side_other(taken)], field->name, now) < 0 ||
+        json_object_set_new(deal->base[taken], field->name, json_pack("{s:b}", "unsettled", 1)) < 0)
         return error_no_memory(err);
     (void)json_object_del(deal->parked, field->name);
     return advance_deal(deal, cause, effects, err);
@@ -140,9 +141,7 @@ static int merge_settlement(struct deal *deal, const struct decide_cause *cause,
 static int merge_gone(struct deal *deal, const struct decide_cause *cause, const struct record *record, enum side side,
                       struct merge_effects *effects, struct error *err)
 {
-    char **gone = side == SIDE_CRM ? &deal->gone_crm : &deal->gone_partner_center;
-
-    if (text_assign(gone, record->reason != NULL ? record->reason : "not_found", err) < 0)
+    if (text_assign(&deal->gone[side], record->reason != NULL ? record->reason : "not_found", err) < 0)
         return -1;
     return advance_deal(deal, cause, effects, err);
 }
@@ -153,7 +152,8 @@ static int refuse_stranger(struct deal *deal, const struct decide_cause *cause, 
 {
     effects->has_problem = true;
     error_set(&effects->problem, ERROR_POISON, "identity.two_records",
-              "record %s names this deal, which is paired with record %s already", record->record_id, deal->crm_id);
+              "record %s names this deal, which is paired with record %s already", record->record_id,
+              deal->id[SIDE_CRM]);
     return decide_none(deal, cause, "ambiguous", "two CRM records carry the same Referral Identifier", effects, err);
 }
 
@@ -165,8 +165,8 @@ static int learn_ids(struct deal *deal, const struct record *record, enum side s
     if (own == NULL)
         return 0; /* only another party's referral could be read */
     if (side == SIDE_CRM)
-        return text_assign(&deal->crm_id, id, err);
-    if (text_assign(&deal->referral_id, id, err) < 0)
+        return text_assign(&deal->id[SIDE_CRM], id, err);
+    if (text_assign(&deal->id[SIDE_PARTNER_CENTER], id, err) < 0)
         return -1;
     return text_assign(&deal->engagement_id, json_text_of(json_at(own, "body", false), "engagementId"), err);
 }
@@ -185,11 +185,11 @@ static int fill_base(struct deal *deal, const struct rules *rules, enum side sid
         const struct rule_field *field = &rules->fields[i];
         json_t *image;
 
-        if (json_object_get(deal_base(deal, side), field->name) != NULL ||
+        if (json_object_get(deal->base[side], field->name) != NULL ||
             (side == SIDE_PARTNER_CENTER && !field->is_written_on_update[side]))
             continue;
         image = rule_field_value(field, side, values);
-        if (image != NULL && json_object_set_new(deal_base(deal, side), field->name, image) < 0)
+        if (image != NULL && json_object_set_new(deal->base[side], field->name, image) < 0)
             return error_no_memory(err);
     }
     return 0;
@@ -214,15 +214,14 @@ static int merge_reading(struct deal *deal, struct decide_cause *cause, const st
     struct ledger_findings findings = {0};
     int status;
 
-    if (side == SIDE_CRM && deal->crm_id != NULL && id != NULL && !text_equal_ignoring_case(id, deal->crm_id) &&
-        deal->seen_crm != NULL)
+    if (side == SIDE_CRM && deal->id[SIDE_CRM] != NULL && id != NULL &&
+        !text_equal_ignoring_case(id, deal->id[SIDE_CRM]) && deal->seen[SIDE_CRM] != NULL)
         return refuse_stranger(deal, cause, record, effects, err);
     if (learn_ids(deal, record, side, err) < 0 ||
         deal_see(deal, cause->context->rules, side, record->documents, &news, err) < 0)
         return -1;
     /* An old reading, late or driven again, does not bring back what is gone since. */
-    if (news != DEAL_OLDER &&
-        text_assign(side == SIDE_CRM ? &deal->gone_crm : &deal->gone_partner_center, NULL, err) < 0)
+    if (news != DEAL_OLDER && text_assign(&deal->gone[side], NULL, err) < 0)
         return -1;
     if (news == DEAL_SAME && take_base_of_newborn(deal, cause->context->rules, side, err) < 0)
         return -1;
@@ -316,8 +315,8 @@ static int take_base(struct deal *deal, const struct rules *rules, const json_t 
             image = rule_field_value(field, target, values);
         if (image == NULL)
             image = json_incref(json_object_get(change, "new"));
-        if (json_object_set_new(deal_base(deal, target), name, image) < 0 ||
-            json_object_set(deal_base(deal, side_other(target)), name, json_object_get(change, "from")) < 0)
+        if (json_object_set_new(deal->base[target], name, image) < 0 ||
+            json_object_set(deal->base[side_other(target)], name, json_object_get(change, "from")) < 0)
             return error_no_memory(err);
     }
     return 0;
@@ -371,23 +370,22 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
                        struct error *err)
 {
     const struct rules *rules = cause->context->rules;
-    char **gone = target == SIDE_CRM ? &deal->gone_crm : &deal->gone_partner_center;
     bool is_invitation;
 
     switch ((enum outcome_result)outcome->result) {
     case OUTCOME_APPLIED:
-        /* What the target has refused may be taken now; not because the seller was told of it. */
-        if (!is_explanation(pending))
+        if (!is_explanation(pending)) {
+            /* What the target has refused may be taken now. */
             decide_forget_refusals(deal, target);
-        /* Its own line has come over what the seller was told. */
-        if (!is_explanation(pending) && target == SIDE_CRM && text_assign(&deal->explained, NULL, err) < 0)
-            return -1;
+            /* Its own line has come over what the seller was told. */
+            if (target == SIDE_CRM && text_assign(&deal->explained, NULL, err) < 0)
+                return -1;
+        }
         deal->conflict_rounds = 0;
         is_invitation = text_equal(json_text_of(pending, "purpose"), "invite");
         deal->is_invited = deal->is_invited || is_invitation;
         if (outcome->documents == NULL) /* applied, but not seen: the record has to be read before its base is known */
-            return decide_to_ask(rules, deal, target, target == SIDE_CRM ? deal->crm_id : deal->referral_id, cause,
-                                 effects, err);
+            return decide_to_ask(rules, deal, target, deal->id[target], cause, effects, err);
         if (take_base(deal, rules, pending, target, outcome, err) < 0)
             return -1;
         /* An invitation is written to Microsoft's referral, not to the one that is read. */
@@ -414,7 +412,7 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
     case OUTCOME_GONE:
         if (is_explanation(pending) && take_back_explanation(deal, rules, outcome, pending, err) < 0)
             return -1;
-        return text_assign(gone, outcome->error_code != NULL ? outcome->error_code : "not_found", err);
+        return text_assign(&deal->gone[target], outcome->error_code != NULL ? outcome->error_code : "not_found", err);
     case OUTCOME_SUPERSEDED:
         return 0;
     }
@@ -425,7 +423,7 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
 static int see_outcome(struct deal *deal, const struct rules *rules, const struct outcome *outcome, enum side target,
                        enum deal_news *ret_news, struct error *err)
 {
-    char **id = target == SIDE_CRM ? &deal->crm_id : &deal->referral_id;
+    char **id = &deal->id[target];
 
     *ret_news = DEAL_NEWER;
     if (outcome->record_id != NULL && *id == NULL && outcome->result != OUTCOME_REFUSED &&

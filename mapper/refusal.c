@@ -11,7 +11,10 @@
 enum { PATH_SIZE = 128, TEXT_BYTES_MAX = 1024 };
 
 #define STORY "an administrator finds the deal's story in Tandem's audit under {deal}."
-#define ASK   "Ask your administrator, who finds the deal's story in Tandem's audit under {deal}."
+#define STEP                                                                                                           \
+    "Partner Center does not allow this step of the deal's life. A deal that is won, lost, declined or expired there " \
+    "stays so; make a new opportunity to go on."
+#define ASK "Ask your administrator, who finds the deal's story in Tandem's audit under {deal}."
 
 /* The codes of Partner Center are those its errors stand for (Referrals API response codes); of the CRM's, those of the
  * Dataverse web service. Limits and forms: the resources of the Referrals API. */
@@ -43,12 +46,8 @@ const struct refusal_row REFUSAL_ROWS[] = {
      "Partner Center does not take the request for Microsoft's help. Choose another kind of help, or shorten the notes."},
     {"partner_center.refused", "consent",
      "Partner Center does not allow this change of what Microsoft sees. A deal that is shared stays shared."},
-    {"partner_center.refused", "status",
-     "Partner Center does not allow this step of the deal's life. A deal that is won, lost, declined or expired there "
-     "stays so; make a new opportunity to go on."},
-    {"partner_center.refused", "substatus",
-     "Partner Center does not allow this step of the deal's life. A deal that is won, lost, declined or expired there "
-     "stays so; make a new opportunity to go on."},
+    {"partner_center.refused", "status", STEP},
+    {"partner_center.refused", "substatus", STEP},
     {"partner_center.refused", "statusReason",
      "Partner Center does not take the reason for closing the deal. Choose or enter another."},
     {"partner_center.refused", "*", "Partner Center does not take the value of {field}. Correct it and save again."},

@@ -52,7 +52,7 @@ static void standing_done(struct standing *standing)
  * the other side. */
 static bool has_moved(const struct deal *deal, const struct rule_field *field, enum side side, const json_t *now)
 {
-    const json_t *base = json_object_get(deal_base(deal, side), field->name);
+    const json_t *base = json_object_get(deal->base[side], field->name);
 
     if (now == NULL || !field->is_written_on_update[side_other(side)])
         return false;
@@ -71,7 +71,7 @@ static void stand(const struct deal *deal, const struct rule_field *field, struc
 static int set_base(struct deal *deal, const struct standing *standing, struct error *err)
 {
     for (int side = 0; side < SIDE_COUNT; side++) {
-        json_t *base = deal_base(deal, (enum side)side);
+        json_t *base = deal->base[side];
         if (standing->now[side] != NULL && json_object_set(base, standing->field->name, standing->now[side]) < 0)
             return error_no_memory(err);
     }
@@ -120,7 +120,8 @@ static bool is_left_alone(const struct deal *deal, const struct rules *rules, co
     const char *name = standing->field->name;
 
     return standing->has_moved[SIDE_CRM] && standing->now[SIDE_PARTNER_CENTER] != NULL &&
-           json_object_get(deal->base_crm, name) == NULL && json_object_get(deal->base_partner_center, name) == NULL &&
+           json_object_get(deal->base[SIDE_CRM], name) == NULL &&
+           json_object_get(deal->base[SIDE_PARTNER_CENTER], name) == NULL &&
            !rules_hold(rules->is_closed[SIDE_PARTNER_CENTER], deal_values(deal, SIDE_PARTNER_CENTER), false) &&
            rule_field_leaves(standing->field, SIDE_PARTNER_CENTER, standing->now[SIDE_CRM]);
 }

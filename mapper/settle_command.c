@@ -37,10 +37,7 @@ static void on_delivered(void *arg, const struct error *err)
 
 static void on_late(void *arg)
 {
-    static const struct error late = {
-        .class = ERROR_TRANSIENT, .code = "kafka.timeout", .message = "the brokers do not answer"};
-
-    on_delivered(arg, &late);
+    on_delivered(arg, &KAFKA_NO_ANSWER);
 }
 
 static int check(const struct rules *rules, const struct settle_request *request, struct error *err)

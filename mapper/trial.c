@@ -72,8 +72,8 @@ static json_t *readings_of(const struct trial *trial, enum side side, const json
 static int see(struct trial *trial, enum side side, const json_t *document, struct error *err)
 {
     json_auto_t *readings = readings_of(trial, side, document, err);
-    char **id = side == SIDE_CRM ? &trial->deal.crm_id : &trial->deal.referral_id;
-    char **gone = side == SIDE_CRM ? &trial->deal.gone_crm : &trial->deal.gone_partner_center;
+    char **id = &trial->deal.id[side];
+    char **gone = &trial->deal.gone[side];
     enum deal_news news;
 
     /* A record that is given is there, whatever was known of it. */
@@ -202,11 +202,11 @@ static int set_base(struct trial *trial, const struct trial_input *input, struct
             const struct rule_field *field = &trial->rules->fields[k];
             json_t *value = rule_field_value(field, (enum side)side, deal_values(&trial->deal, (enum side)side));
 
-            if (value && json_object_set_new(deal_base(&trial->deal, (enum side)side), field->name, value) < 0)
+            if (value && json_object_set_new(trial->deal.base[side], field->name, value) < 0)
                 return error_no_memory(err);
         }
         /* What comes now is newer, whatever its version says. */
-        json_object_clear(json_object_get(deal_seen(&trial->deal, (enum side)side), "documents"));
+        json_object_clear(json_object_get(trial->deal.seen[side], "documents"));
     }
     trial->related = input->related;
     return 0;
@@ -256,8 +256,8 @@ static int run(struct trial *trial, const struct trial_input *input, struct erro
 static int check_deal(const struct rules *rules, const struct trial_input *input, struct error *err)
 {
     for (int side = 0; side < SIDE_COUNT; side++) {
-        const char *known = side == SIDE_CRM ? input->deal->crm_id : input->deal->referral_id;
-        const char *gone = side == SIDE_CRM ? input->deal->gone_crm : input->deal->gone_partner_center;
+        const char *known = input->deal->id[side];
+        const char *gone = input->deal->gone[side];
 
         if (known && !gone && !input->now[side])
             return error_set(err, ERROR_CONFIG, "trial.incomplete", "the deal's %s is %s, and is missing here",

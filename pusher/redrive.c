@@ -58,10 +58,7 @@ static void end(struct run *run, const struct error *err)
 
 static void on_late(void *arg)
 {
-    static const struct error late = {
-        .class = ERROR_TRANSIENT, .code = "kafka.timeout", .message = "the brokers do not answer"};
-
-    end(arg, &late);
+    end(arg, &KAFKA_NO_ANSWER);
 }
 
 /* --- The letters that are meant ----------------------------------------------------------------------------------- */

@@ -491,6 +491,9 @@ static const struct error_row *row_of(rd_kafka_resp_err_t code)
     return &unexpected;
 }
 
+const struct error KAFKA_NO_ANSWER = {
+    .class = ERROR_TRANSIENT, .code = "kafka.timeout", .message = "the brokers do not answer"};
+
 int kafka_error(struct error *err, rd_kafka_resp_err_t code, const char *what)
 {
     const struct error_row *row = row_of(code);

@@ -44,6 +44,9 @@ int kafka_client_new(const struct kafka_settings *settings, enum kafka_role role
 /* prefix + name; free(). */
 char *kafka_topic_name(const struct kafka_settings *settings, const char *name);
 
+/* For a command whose time is over. */
+extern const struct error KAFKA_NO_ANSWER;
+
 /* One table for all of librdkafka's codes. Returns -1. */
 int kafka_error(struct error *err, rd_kafka_resp_err_t code, const char *what);
 /* Decides in the order fatal, abort, retriable, else fatal; destroys `error`. Returns -1. */

@@ -88,24 +88,25 @@ json_t *answer_json(const struct http_response *response)
     return json;
 }
 
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#define DIGITS  "0123456789"
+
 /* A word as services use for codes, and nothing in which a customer's data could be. */
 static bool is_code(const char *word)
 {
     size_t length = word == NULL ? 0 : strlen(word);
 
-    return length > 0 && length <= SERVICE_CODE_MAX &&
-           strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == length;
+    return length > 0 && length <= SERVICE_CODE_MAX && strspn(word, LETTERS DIGITS "._-") == length;
 }
 
 /* A path as services name members by: letters at its beginning, and nothing a value would need. */
 static bool is_path(const char *word)
 {
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     const char *name = word == NULL ? "" : word + (word[0] == '/');
     const size_t length = strlen(name);
 
-    return length > 0 && length + 1 < SYSTEM_FIELD_SIZE && strspn(name, letters) > 0 &&
-           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/[]") == length;
+    return length + 1 < SYSTEM_FIELD_SIZE && strspn(name, LETTERS) > 0 &&
+           strspn(name, LETTERS DIGITS "._/[]") == length;
 }
 
 /* The service's own codes, outermost first, and the innermost target: {"error": {"code", "target", "innerError": {"code",

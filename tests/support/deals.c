@@ -225,8 +225,8 @@ void scene_agrees(struct scene *scene, const char *partner_center_body, const ch
     const char *const bodies[SIDE_COUNT] = {partner_center_body, crm_body};
     struct error err = ERROR_INIT;
 
-    scene->deal.referral_id = text_copy(REFERRAL);
-    scene->deal.crm_id = text_copy(CRM_RECORD);
+    scene->deal.id[SIDE_PARTNER_CENTER] = text_copy(REFERRAL);
+    scene->deal.id[SIDE_CRM] = text_copy(CRM_RECORD);
     scene->deal.is_told = true;
     for (int side = 0; side < SIDE_COUNT; side++) {
         json_t *body = linked(bodies[side], side == SIDE_CRM ? "referral_id" : "externalReferenceId",
@@ -239,7 +239,7 @@ void scene_agrees(struct scene *scene, const char *partner_center_body, const ch
             const struct rule_field *field = &scene->rules->fields[i];
             json_t *value = rule_field_value(field, (enum side)side, deal_values(&scene->deal, (enum side)side));
             if (value != NULL)
-                assert_int_equal(json_object_set_new(deal_base(&scene->deal, (enum side)side), field->name, value), 0);
+                assert_int_equal(json_object_set_new(scene->deal.base[side], field->name, value), 0);
         }
         json_decref(documents);
         free(text);

@@ -153,7 +153,7 @@ static void test_record_becomes_a_referral(void **state)
     assert_string_equal(crm.deal.alias, REFERRAL);
 
     take_up(&crm, &scene);
-    assert_string_equal(scene.deal.crm_id, CRM_RECORD);
+    assert_string_equal(scene.deal.id[SIDE_CRM], CRM_RECORD);
     assert_string_equal(scene.deal.engagement_id, ENGAGEMENT);
     assert_writes(&scene, "crm",
                   "{'referral_id': '" REFERRAL "', 'link': '" REFERRAL "', 'name': '\xe2\x9c\x94 Deal'}");
@@ -242,7 +242,7 @@ static void test_microsoft_is_invited_once(void **state)
     assert_string_equal(decision->purpose, "invite");
     assert_json_is(json_incref(decision->create_key), "{'engagementId': '" ENGAGEMENT "'}");
     outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_PARTNER_CENTER, 1, "{" OUR_REFERRAL "}"));
-    assert_string_equal(scene.deal.referral_id, REFERRAL);
+    assert_string_equal(scene.deal.id[SIDE_PARTNER_CENTER], REFERRAL);
     assert_string_equal(scene.effects.decision.purpose, "link");
     scene_end(&scene);
     scene_end(&crm);
@@ -685,7 +685,7 @@ static void test_deleted_record_rests_or_is_made_anew(void **state)
         } else {
             assert_int_equal(scene.effects.decision.action, DECISION_CREATE);
             assert_string_equal(scene.effects.decision.target, "crm");
-            assert_null(scene.deal.crm_id);
+            assert_null(scene.deal.id[SIDE_CRM]);
         }
         scene_end(&scene);
     }

@@ -347,7 +347,7 @@ static void test_late_outcome_is_a_reading(void **state)
     assert_int_equal(merge_outcome(&scene.deal, &context, &outcome, &scene.effects, &err), 0);
     assert_silent(&scene);
     assert_string_equal(json_text_of(deal_values(&scene.deal, SIDE_CRM), "city"), "C");
-    assert_string_equal(json_text_of(deal_base(&scene.deal, SIDE_CRM), "city"), "A");
+    assert_string_equal(json_text_of(scene.deal.base[SIDE_CRM], "city"), "A");
     outcome_done(&outcome);
     scene_end(&scene);
 }
@@ -534,7 +534,7 @@ static void test_record_shown_by_a_refused_creation_is_not_the_deals(void **stat
     assert_int_equal(scene.effects.decision.action, DECISION_CREATE);
     outcome_arrives(&scene, OUTCOME_REFUSED, false, documents_of(SIDE_CRM, 1, "{" LINKED_ROW ", 'name': 'a'}"));
     assert_silent(&scene);
-    assert_null(scene.deal.crm_id);
+    assert_null(scene.deal.id[SIDE_CRM]);
     assert_null(deal_document(&scene.deal, SIDE_CRM));
     scene_end(&scene);
 }
@@ -682,12 +682,12 @@ static void test_deal_is_handed_over_to_its_referral(void **state)
     assert_string_equal(old.effects.record.deal_key, REFERRAL);
     assert_string_equal(old.effects.record.from_key, "crm:" CRM_RECORD);
     assert_string_equal(old.deal.alias, REFERRAL);
-    assert_null(old.deal.seen_crm);
+    assert_null(old.deal.seen[SIDE_CRM]);
 
     scene_begin(&new, DEAL_RULES, REFERRAL);
     reading_arrives(&new, SIDE_PARTNER_CENTER, 1, "{" LINKED_REFERRAL ", 'city': 'A', 'tag': 't'}");
     give(&new, &old.effects.record);
-    assert_string_equal(new.deal.crm_id, CRM_RECORD);
+    assert_string_equal(new.deal.id[SIDE_CRM], CRM_RECORD);
     assert_int_equal(new.effects.decision.action, DECISION_UPDATE);
     assert_writes(&new, "crm", "{'referral_id': '" REFERRAL "'}");
 
@@ -769,7 +769,7 @@ static void test_gone_record_stops_the_deal(void **state)
     outcome_arrives(&scene, OUTCOME_GONE, false, NULL);
     assert_none(&scene, "crm_gone");
     assert_true(scene.effects.decision.is_notable);
-    assert_string_equal(scene.deal.gone_crm, "not_found");
+    assert_string_equal(scene.deal.gone[SIDE_CRM], "not_found");
     /* An old reading, late or driven again, brings nothing back; the last known version does: it was hidden. */
     reading_arrives(&scene, SIDE_CRM, 1, "{" LINKED_ROW ", 'city': 'Old', 'notes': 'n'}");
     assert_none(&scene, "crm_gone");

@@ -110,13 +110,13 @@ static void begin_deal(struct replay *replay, const char *seed)
     replay->has_deal = true;
     replay->deals++;
     assert_int_equal(deal_init(&replay->deal, KEY, &err), 0);
-    replay->deal.referral_id = text_copy(KEY);
-    replay->deal.crm_id = text_copy(CRM_ID);
+    replay->deal.id[SIDE_PARTNER_CENTER] = text_copy(KEY);
+    replay->deal.id[SIDE_CRM] = text_copy(CRM_ID);
     replay->deal.is_told = true;
     for (int side = 0; side < SIDE_COUNT; side++) {
         enum deal_news news;
         json_t *documents = documents_of((enum side)side, start);
-        json_t *base = deal_base(&replay->deal, (enum side)side);
+        json_t *base = replay->deal.base[side];
         assert_int_equal(deal_see(&replay->deal, replay->rules, (enum side)side, documents, &news, &err), 0);
         json_decref(documents);
         assert_int_equal(json_object_set_new(base, "name", json_string(name)), 0);

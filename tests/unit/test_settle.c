@@ -56,8 +56,8 @@ static void assert_settles(struct scene *scene, const struct wanted *wanted)
 
 static void assert_base(const struct scene *scene, const char *field, const char *partner_center, const char *crm)
 {
-    assert_json_is(json_incref(json_object_get(deal_base(&scene->deal, SIDE_PARTNER_CENTER), field)), partner_center);
-    assert_json_is(json_incref(json_object_get(deal_base(&scene->deal, SIDE_CRM), field)), crm);
+    assert_json_is(json_incref(json_object_get(scene->deal.base[SIDE_PARTNER_CENTER], field)), partner_center);
+    assert_json_is(json_incref(json_object_get(scene->deal.base[SIDE_CRM], field)), crm);
 }
 
 static void begin(struct scene *scene, const char *partner_center, const char *crm)
