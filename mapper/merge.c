@@ -107,11 +107,11 @@ static int merge_handover(struct deal *deal, const struct decide_cause *cause, c
     }
     deal->is_told = true; /* the old key forwards */
     if (json_object_size(deal->base[SIDE_CRM]) == 0 && json_object_size(deal->base[SIDE_PARTNER_CENTER]) == 0) {
-        json_t *base_crm = deal->base[SIDE_CRM], *base_partner_center = deal->base[SIDE_PARTNER_CENTER];
-        deal->base[SIDE_CRM] = old.base[SIDE_CRM];
-        deal->base[SIDE_PARTNER_CENTER] = old.base[SIDE_PARTNER_CENTER];
-        old.base[SIDE_CRM] = base_crm;
-        old.base[SIDE_PARTNER_CENTER] = base_partner_center;
+        for (int side = 0; side < SIDE_COUNT; side++) {
+            json_t *empty = deal->base[side];
+            deal->base[side] = old.base[side];
+            old.base[side] = empty;
+        }
     }
     deal_done(&old);
     return advance_deal(deal, cause, effects, err);
