@@ -13,7 +13,8 @@ from support.stack import Stack
 from support.waiting import wait_until
 
 PROCESSES = {"ingest": 2}
-SETTINGS = {"ingest": {"poll": {"interval": "300ms", "engagement_interval": "1s"}}}
+# Whoever polls without a cursor looks back two seconds only; a dead poller is missed longer than that.
+SETTINGS = {"ingest": {"poll": {"interval": "300ms", "engagement_interval": "1s", "first_window": "1s", "overlap": "1s"}}}
 TAKEN_OVER_SECONDS = 15
 
 pytestmark = pytest.mark.asan
@@ -111,26 +112,32 @@ def test_known_versions_are_not_read_again(deaf: Deals) -> None:
     assert [each for each in seen(before, "GET", f"/referrals/{referral}")] == []
 
 
-def test_one_process_polls_and_another_takes_over(deaf: Deals) -> None:
+def test_one_process_polls_and_another_takes_its_cursors_over(deaf: Deals) -> None:
     stack = deaf.stack
     ingests = [program for program in stack.programs if "ingest" in program.config.name]
     before = {each: rounds(stack, each) for each in ingests}
     wait_until(lambda: sum(rounds(stack, each) - before[each] for each in ingests) >= 5, DEADLINE, "five more rounds")
     [poller] = [each for each in ingests if rounds(stack, each) > before[each]]
     [other] = [each for each in ingests if each is not poller]
-    known = deaf.new("private")
+    known, other_known = deaf.new("private"), deaf.new("private")
+    row = deaf.opportunity(other_known)
+    assert row is not None
     idle = rounds(stack, other)
     poller.kill()
     # While nobody polls; no webhook tells of it.
     deaf.partner_center.edit_referral(known, details={"dealValue": 2718.5})
+    deaf.dynamics_365.edit_row("opportunities", row["opportunityid"], estimatedvalue=1618.5)
     assert rounds(stack, other) == idle
     wait_until(lambda: rounds(stack, other) > idle, TAKEN_OVER_SECONDS, "the other process polls")
 
     def is_found() -> bool:
-        row = deaf.opportunity(known)
-        return row is not None and row["estimatedvalue"] == 2718.5
+        found = deaf.opportunity(known)
+        return found is not None and found["estimatedvalue"] == 2718.5
 
-    wait_until(is_found, DEADLINE, "what was edited meanwhile has arrived")
+    wait_until(is_found, DEADLINE, "what was edited at Partner Center meanwhile has arrived")
+    wait_until(
+        lambda: deaf.referral(other_known)["details"]["dealValue"] == 1618.5, DEADLINE, "what a seller edited meanwhile, too"
+    )
     referral = deaf.new("private")
     cursors = [json.loads(each.value or b"{}") for each in stack.topics.read("cursors")]
     assert {each["instance"] for each in cursors if each.get("source") == "poll/partner-center"} == {"ingest-1", "ingest-2"}
