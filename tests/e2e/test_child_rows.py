@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.deals import DEADLINE, Deals
-from support.stack import WEBHOOK_SECRET, Stack
+from support.stack import Stack
 from support.waiting import wait_until
 
 KINDS = ["microsoft-cosell", "partner-cosell", "partner-led", "private"]
@@ -20,15 +20,7 @@ pytestmark = pytest.mark.asan
 
 @pytest.fixture(scope="module", autouse=True)
 def child_steps(stack: Stack) -> None:
-    """Rows raise webhooks, too, as `register dynamics-365` has them do."""
-    stack.dynamics_365.add_webhook(
-        url=f"{stack.listening_on(stack.programs[0])}/webhooks/dynamics-365",
-        settings={"x-tandem-webhook-key": WEBHOOK_SECRET},
-        table="msft_microsoftsolution",
-        messages=["Create", "Update", "Delete"],
-        pre_image="msft_opportunityid",
-        post_image="msft_opportunityid",
-    )
+    stack.have_rows_tell()
 
 
 def solution(number: int, **more: Any) -> dict[str, Any]:

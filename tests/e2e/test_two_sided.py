@@ -21,7 +21,7 @@ from support.editing import EDITS_PER_ALONE, Step, schedule_of
 from support.editor import Editor
 from support.ingest import metrics
 from support.process import Program
-from support.stack import WEBHOOK_SECRET, Stack
+from support.stack import Stack
 from support.waiting import wait_until
 
 PROCESSES = {"mapper": 2, "pusher": 2}
@@ -49,15 +49,7 @@ pytestmark = pytest.mark.asan
 
 @pytest.fixture(scope="module", autouse=True)
 def child_steps(stack: Stack) -> None:
-    """Rows raise webhooks, too, as `register dynamics-365` has them do."""
-    stack.dynamics_365.add_webhook(
-        url=f"{stack.listening_on(stack.programs[0])}/webhooks/dynamics-365",
-        settings={"x-tandem-webhook-key": WEBHOOK_SECRET},
-        table="msft_microsoftsolution",
-        messages=["Create", "Update", "Delete"],
-        pre_image="msft_opportunityid",
-        post_image="msft_opportunityid",
-    )
+    stack.have_rows_tell()
 
 
 def policy(deals: Deals, content: dict[str, float]) -> None:

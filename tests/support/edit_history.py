@@ -37,10 +37,13 @@ class EditHistory:
     def last(self) -> Edit:
         return self.edits[-1]
 
-    def of_side(self, side: str) -> list[Edit]:
+    @property
+    def everything(self) -> list[Edit]:
         """With the creation, which comes first."""
-        everything = ([self.creation] if self.creation else []) + self.edits
-        return [each for each in everything if each.side == side]
+        return ([self.creation] if self.creation else []) + self.edits
+
+    def of_side(self, side: str) -> list[Edit]:
+        return [each for each in self.everything if each.side == side]
 
     def look(self, shown: dict[str, Any], born: str) -> None:
         """What both sides show. The first look is before the first edit: what stands where the deal was born is its own."""
@@ -57,10 +60,9 @@ class EditHistory:
                 each.is_over = True
 
     def add(self, side: str, value: Any) -> None:
-        other = [each for each in [self.creation, *self.edits] if each is not None and each.side != side]
-        self.edits.append(Edit(side, value, len(self.edits), [each for each in other if not each.is_over]))
+        unseen = [each for each in self.everything if each.side != side and not each.is_over]
+        self.edits.append(Edit(side, value, len(self.edits), unseen))
 
     def is_unique(self, value: Any) -> bool:
         """Whether it never stood there but once. Going back to what the other side shows, or showed, is no change of its own."""
-        everything = ([self.creation] if self.creation else []) + self.edits
-        return sum(each.value == value for each in everything) == 1
+        return sum(each.value == value for each in self.everything) == 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
 from support.deals import Deals
@@ -45,6 +48,7 @@ class Deal:
     opportunity: str | None = None
     edits: dict[str, EditHistory] = field(default_factory=dict)
     late: Step | None = None  # what was done to it after it was closed
+    done: list[str] = field(default_factory=list)  # by whom it was played, and when
     waiting: deque[Step] = field(default_factory=deque)
     look_at: float = 0.0
     agreed_since: float | None = None
@@ -105,12 +109,18 @@ class Editor:
         ]
 
     def stories_of(self, findings: list[str]) -> list[str]:
-        """Of the deals that are named there."""
+        """Of the deals that are named there, and what the programs have warned of lately."""
         numbers = {int(each.split()[1]) for each in findings if each.startswith("deal ")}
-        return [f"deal {deal.number}\n{self.story(deal)}" for deal in self.made if deal.number in numbers]
+        stories = [f"deal {deal.number}\n{self.story(deal)}" for deal in self.made if deal.number in numbers]
+        warnings = self._log_lines(lambda line: '"level": "info"' not in line)
+        return [*stories, *([f"warnings\n{warnings}"] if stories else [])]
+
+    def _log_lines(self, wanted: Callable[[str], bool]) -> str:
+        lines = [json.dumps(entry) for program in self.deals.stack.programs for entry in list(program.log)]
+        return "\n".join(f"    {each}" for each in sorted(filter(wanted, lines))[-STORY_ROWS:])
 
     def story(self, deal: Deal) -> str:
-        """What the seller was told, and the last of what the audit tells of the deal."""
+        """What was played, what the seller was told, and the last of what the audit and the logs tell of the deal."""
         told = self.crm.row("opportunities", deal.opportunity)[AUDIT] if deal.opportunity else None
         rows = self.deals.stack.audit(
             "SELECT created_at::time(3)::text, phase, target, purpose, result, reason, detail, error_code, error_message, fields, "
@@ -120,7 +130,9 @@ class Editor:
             STORY_ROWS,
         )
         lines = ["    " + " | ".join(str(each) for each in row if each not in (None, [])) for row in reversed(rows)]
-        return "\n".join([f"    told: {told}", *lines])
+        ids = [each for each in (deal.referral, deal.opportunity) if each]
+        logged = self._log_lines(lambda line: any(each in line for each in ids))
+        return "\n".join([f"    told: {told}", *(f"    played: {each}" for each in deal.done), *lines, logged])
 
     def _go_on(self, deal: Deal) -> None:
         while deal.waiting and self._is_ready(deal, deal.waiting[0]):
@@ -173,6 +185,7 @@ class Editor:
             deal.opportunity = self.deals.referral(deal.referral).get("externalReferenceId")
 
     def _do(self, deal: Deal, step: Step) -> None:
+        deal.done.append(f"{datetime.now(timezone.utc):%T.%f} {step}")
         if step.what in ("edit", "alone"):
             self._edit(deal, step.side, {step.field: step.value})
         elif step.what == "arrival":
@@ -389,8 +402,9 @@ class Editor:
 
     def doubles(self) -> list[str]:
         """Records that are there twice, on either side."""
-        ours = [each for each in self.referrals() if each["organizationId"] != "msft"]
-        microsofts = [each for each in self.referrals() if each["organizationId"] == "msft"]
+        referrals = self.referrals()
+        ours = [each for each in referrals if each["organizationId"] != "msft"]
+        microsofts = [each for each in referrals if each["organizationId"] == "msft"]
         rows = self.crm.rows
         counted = {
             "referral of an opportunity": [each["externalReferenceId"] for each in ours],
@@ -430,9 +444,13 @@ def _left_apart(late: Step | None) -> frozenset[str]:
     return frozenset({"stage", "hold"} if late.field == "reopen" else {"notes"})
 
 
+def _solutions(rows: list[dict[str, Any]]) -> list[tuple[str, float, int]]:
+    return sorted((each["id"], float(each["price"]), each["quantity"]) for each in rows)
+
+
 def _as_shown(name: str, value: Any) -> Any:
     if name == "solutions":
-        return sorted((each["id"], float(each["price"]), each["quantity"]) for each in value)
+        return _solutions(value)
     return value["emailaddress1"] if name == "customer_contact" else value
 
 
@@ -445,7 +463,7 @@ def _shown(linked: Linked, name: str, side: str) -> Any:
         consent = referral["consent"]["consentToShareReferralWithMicrosoftSellers"]
         return {"name": referral["name"], "referral_program": referral["referralProgram"], "visibility": consent}[name]
     if name == "solutions":
-        return sorted((each["id"], float(each["price"]), each["quantity"]) for each in form["solutions"])
+        return _solutions(form["solutions"])
     if name == "customer_contact":
         return form["contact"]["emailaddress1"]
     if name == "own_team":

@@ -238,6 +238,17 @@ class Stack:
             messages=["Create", "Update", "Delete"],
         )
 
+    def have_rows_tell(self) -> None:
+        """Rows of solutions raise webhooks, too, as `register dynamics-365` has them do."""
+        self.dynamics_365.add_webhook(
+            url=f"{self.listening_on(self.programs[0])}/webhooks/dynamics-365",
+            settings={"x-tandem-webhook-key": WEBHOOK_SECRET},
+            table="msft_microsoftsolution",
+            messages=["Create", "Update", "Delete"],
+            pre_image="msft_opportunityid",
+            post_image="msft_opportunityid",
+        )
+
     # looking around
 
     def audit(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
