@@ -19,16 +19,16 @@ static int take_topic_id(rd_kafka_event_t *event, const char *topic, char **ret_
     const rd_kafka_error_t *refused;
     size_t count = 0;
 
-    if (!result)
+    if (result == NULL)
         return kafka_error(err, rd_kafka_event_error(event), topic);
     descriptions = rd_kafka_DescribeTopics_result_topics(result, &count);
     if (count != 1)
         return kafka_error(err, RD_KAFKA_RESP_ERR__BAD_MSG, topic);
     refused = rd_kafka_TopicDescription_error(descriptions[0]);
-    if (refused && rd_kafka_error_code(refused) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (refused != NULL && rd_kafka_error_code(refused) != RD_KAFKA_RESP_ERR_NO_ERROR)
         return kafka_error(err, rd_kafka_error_code(refused), topic);
     *ret_id = text_copy(rd_kafka_Uuid_base64str(rd_kafka_TopicDescription_topic_id(descriptions[0])));
-    return *ret_id ? 0 : error_no_memory(err);
+    return *ret_id != NULL ? 0 : error_no_memory(err);
 }
 
 static int ask_topic_id(rd_kafka_t *client, const char *topic, int64_t timeout_ms, char **ret_id, struct error *err)
@@ -44,13 +44,13 @@ static int ask_topic_id(rd_kafka_t *client, const char *topic, int64_t timeout_m
     (void)rd_kafka_AdminOptions_set_request_timeout(options, (int)timeout_ms, unused, sizeof(unused));
     rd_kafka_DescribeTopics(client, topics, options, answers);
     event = rd_kafka_queue_poll(answers, (int)timeout_ms);
-    if (!event)
+    if (event == NULL)
         result = kafka_error(err, RD_KAFKA_RESP_ERR__TIMED_OUT, topic);
     else if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
         result = kafka_error(err, rd_kafka_event_error(event), topic);
     else
         result = take_topic_id(event, topic, ret_id, err);
-    if (event)
+    if (event != NULL)
         rd_kafka_event_destroy(event);
     rd_kafka_queue_destroy(answers);
     rd_kafka_AdminOptions_destroy(options);
@@ -68,30 +68,30 @@ int changelog_identity(const struct kafka_settings *settings, int64_t timeout_ms
     char *identity;
     int result = -1;
 
-    if (!topic) {
+    if (topic == NULL) {
         error_no_memory(err);
         goto out;
     }
     if (kafka_client_new(settings, KAFKA_ADMIN, NULL, "identity", NULL, NULL, &client, err) < 0)
         goto out;
     cluster = rd_kafka_clusterid(client, (int)timeout_ms);
-    if (!cluster) {
+    if (cluster == NULL) {
         kafka_error(err, RD_KAFKA_RESP_ERR__TIMED_OUT, "cluster id");
         goto out;
     }
     if (ask_topic_id(client, topic, timeout_ms, &id, err) < 0)
         goto out;
     identity = text_format("%s/%s/%s", cluster, topic, id);
-    if (!identity) {
+    if (identity == NULL) {
         error_no_memory(err);
         goto out;
     }
     *ret_identity = identity;
     result = 0;
 out:
-    if (cluster)
+    if (cluster != NULL)
         rd_kafka_mem_free(client, cluster);
-    if (client)
+    if (client != NULL)
         rd_kafka_destroy(client);
     free(topic);
     free(id);
@@ -165,7 +165,7 @@ static int write_batch(struct changelog *changelog, struct error *err)
 
 static void end_soon(struct changelog *changelog, const struct error *failure)
 {
-    if (failure && changelog->failure.class == ERROR_NONE)
+    if (failure != NULL && changelog->failure.class == ERROR_NONE)
         changelog->failure = *failure;
     if (!loop_timer_is_set(changelog->finish))
         loop_timer_set(changelog->finish, 0);
@@ -189,10 +189,10 @@ static void on_message(void *arg, const struct kafka_message *message)
         return;
     set_position(changelog, message->partition, message->offset + 1);
     /* Nothing that was written by a mapper; it must not stop the others. */
-    if (!message->key || message->key_length == 0 || message->key_length > STORE_KEY_MAX)
+    if (message->key == NULL || message->key_length == 0 || message->key_length > STORE_KEY_MAX)
         return;
     copy->key = text_copy_n(message->key, message->key_length);
-    copy->value = message->value ? text_copy_n(message->value, message->value_length) : NULL;
+    copy->value = message->value != NULL ? text_copy_n(message->value, message->value_length) : NULL;
     changelog->changes[changelog->change_count] = (struct store_change){.partition = message->partition,
                                                                         .key = copy->key,
                                                                         .key_length = message->key_length,
@@ -201,7 +201,7 @@ static void on_message(void *arg, const struct kafka_message *message)
     changelog->change_count++;
     changelog->change_bytes += message->value_length;
     changelog->deals++;
-    if (!copy->key || (message->value && !copy->value)) {
+    if (copy->key == NULL || (message->value != NULL && copy->value == NULL)) {
         error_no_memory(&err);
         end_soon(changelog, &err);
     } else if ((changelog->change_count == BATCH_CHANGES || changelog->change_bytes >= BATCH_BYTES) &&
@@ -300,7 +300,7 @@ int changelog_new(struct loop *loop, const struct kafka_settings *settings, cons
 {
     struct changelog *changelog = calloc(1, sizeof(*changelog));
 
-    if (!changelog)
+    if (changelog == NULL)
         return error_no_memory(err);
     changelog->loop = loop;
     changelog->settings = settings;
@@ -309,7 +309,7 @@ int changelog_new(struct loop *loop, const struct kafka_settings *settings, cons
     changelog->arg = arg;
     changelog->instance = text_copy(instance);
     changelog->finish = loop_timer_new(loop, on_finish, changelog);
-    if (!changelog->instance || !changelog->finish) {
+    if (changelog->instance == NULL || changelog->finish == NULL) {
         changelog_free(changelog);
         return error_no_memory(err);
     }
@@ -322,7 +322,7 @@ int changelog_restore(struct changelog *changelog, const int32_t *partitions, si
     changelog_stop(changelog);
     changelog->partitions = calloc(count + 1, sizeof(*changelog->partitions));
     changelog->positions = calloc(count + 1, sizeof(*changelog->positions));
-    if (!changelog->partitions || !changelog->positions)
+    if (changelog->partitions == NULL || changelog->positions == NULL)
         return error_no_memory(err);
     for (size_t k = 0; k < count; k++) {
         changelog->partitions[k] = partitions[k];
@@ -348,9 +348,9 @@ void changelog_stop(struct changelog *changelog)
 
 void changelog_free(struct changelog *changelog)
 {
-    if (!changelog)
+    if (changelog == NULL)
         return;
-    if (changelog->finish)
+    if (changelog->finish != NULL)
         changelog_stop(changelog);
     loop_timer_free(changelog->finish);
     free(changelog->instance);

@@ -116,8 +116,8 @@ static int append_summary(struct text *out, const char *path, const struct rules
     if (text_appendf(out, "%s: version %s, %s %s, %zu fields\n", path, rules->version, rules->crm, rules->record_type,
                      rules->field_count) < 0 ||
         text_appendf(out, "  identifier: %s, switch: %s, audit: %s\n\n", rules->identifier_column,
-                     rules->sync_column ? rules->sync_column : "none",
-                     rules->audit_column ? rules->audit_column : "none") < 0)
+                     rules->sync_column != NULL ? rules->sync_column : "none",
+                     rules->audit_column != NULL ? rules->audit_column : "none") < 0)
         return -1;
     for (size_t k = 0; k < rules->field_count; k++) {
         if (append_field(out, &rules->fields[k]) < 0)
@@ -137,7 +137,7 @@ static int check_columns(const char *config_path, const struct rules *rules, str
     struct config *config = NULL;
     int status;
 
-    if (!config_path)
+    if (config_path == NULL)
         return 0;
     if (config_load(config_path, &section, 1, foreign_sections, diagnostics, &config) < 0)
         return -1;
@@ -150,7 +150,7 @@ static int check(const char *path, const char *config_path)
 {
     struct diagnostics diagnostics = DIAGNOSTICS_INIT;
     struct rules *rules = file_input_rules(&diagnostics, path);
-    const bool is_good = rules && check_columns(config_path, rules, &diagnostics) == 0;
+    const bool is_good = rules != NULL && check_columns(config_path, rules, &diagnostics) == 0;
     struct text out;
     int status = EXIT_BAD_CONFIG;
 
@@ -208,17 +208,17 @@ int command_preview(const struct command_line *line, const char *rules_path, con
     struct text out;
     int status = EXIT_BAD_CONFIG;
 
-    if (!rules_path) {
+    if (rules_path == NULL) {
         (void)fputs("tandem-mapper preview: --rules FILE is needed\n", stderr);
         return EXIT_USAGE;
     }
     text_init(&out, OUTPUT_MAX);
     rules = file_input_rules(&diagnostics, rules_path);
     print_diagnostics(&diagnostics);
-    if (rules && preview_run(rules, &request, &out, &err) == 0) {
+    if (rules != NULL && preview_run(rules, &request, &out, &err) == 0) {
         print_text(stdout, &out);
         status = EXIT_OK;
-    } else if (rules) {
+    } else if (rules != NULL) {
         (void)fprintf(stderr, "tandem-mapper preview: %s\n", err.message);
     }
     text_done(&out);

@@ -109,7 +109,7 @@ int crash_mark_open(const char *path, struct crash_mark **ret_mark, struct error
         goto out;
     }
     mark = calloc(1, sizeof(*mark));
-    if (!mark) {
+    if (mark == NULL) {
         error_no_memory(err);
         goto out;
     }
@@ -133,7 +133,7 @@ out:
 
 void crash_mark_close(struct crash_mark *mark)
 {
-    if (!mark)
+    if (mark == NULL)
         return;
     mark->page->store_deaths = 0;
     atomic_store(&mark->page->stage, STAGE_IDLE);

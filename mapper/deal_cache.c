@@ -21,14 +21,14 @@ int deal_cache_new(size_t limit, struct deal_cache **ret_cache, struct error *er
 {
     struct deal_cache *cache = calloc(1, sizeof(*cache));
 
-    if (!cache)
+    if (cache == NULL)
         return error_no_memory(err);
     cache->limit = limit;
     cache->bucket_count = BUCKETS_MIN;
     while (cache->bucket_count < limit)
         cache->bucket_count *= 2;
     cache->buckets = calloc(cache->bucket_count, sizeof(struct deal_entry *));
-    if (!cache->buckets) {
+    if (cache->buckets == NULL) {
         free(cache);
         return error_no_memory(err);
     }
@@ -48,7 +48,7 @@ void deal_cache_clear(struct deal_cache *cache)
 {
     struct deal_entry *entry = cache->newest;
 
-    while (entry) {
+    while (entry != NULL) {
         struct deal_entry *older = entry->older;
 
         free_entry(entry);
@@ -63,7 +63,7 @@ void deal_cache_clear(struct deal_cache *cache)
 
 void deal_cache_free(struct deal_cache *cache)
 {
-    if (!cache)
+    if (cache == NULL)
         return;
     deal_cache_clear(cache);
     free(cache->buckets);
@@ -74,11 +74,11 @@ void deal_cache_free(struct deal_cache *cache)
 
 static void unlink_entry(struct deal_cache *cache, struct deal_entry *entry)
 {
-    if (entry->newer)
+    if (entry->newer != NULL)
         entry->newer->older = entry->older;
     else
         cache->newest = entry->older;
-    if (entry->older)
+    if (entry->older != NULL)
         entry->older->newer = entry->newer;
     else
         cache->oldest = entry->newer;
@@ -88,7 +88,7 @@ static void link_newest(struct deal_cache *cache, struct deal_entry *entry)
 {
     entry->newer = NULL;
     entry->older = cache->newest;
-    if (cache->newest)
+    if (cache->newest != NULL)
         cache->newest->newer = entry;
     else
         cache->oldest = entry;
@@ -111,9 +111,9 @@ struct deal_entry *deal_cache_find(struct deal_cache *cache, const char *key)
 {
     struct deal_entry *entry = *bucket_of(cache, key);
 
-    while (entry && strcmp(entry->key, key) != 0)
+    while (entry != NULL && strcmp(entry->key, key) != 0)
         entry = entry->chain;
-    if (entry) {
+    if (entry != NULL) {
         unlink_entry(cache, entry);
         link_newest(cache, entry);
     }
@@ -137,7 +137,7 @@ static void make_room(struct deal_cache *cache)
 {
     struct deal_entry *entry = cache->oldest;
 
-    while (entry && cache->count > 0 && cache->count >= cache->limit) {
+    while (entry != NULL && cache->count > 0 && cache->count >= cache->limit) {
         struct deal_entry *newer = entry->newer;
 
         if (!entry->is_changed)
@@ -150,12 +150,12 @@ static void make_room(struct deal_cache *cache)
 
 static int read_deal(const char *key, const char *bytes, size_t length, struct deal *ret_deal, struct error *err)
 {
-    if (!bytes)
+    if (bytes == NULL)
         return deal_init(ret_deal, key, err);
     if (deal_read(bytes, length, ret_deal, err) == 0)
         return 0;
     /* Not the message's fault: our own state cannot be read, and no message of the deal may go on without it. */
-    if (err && err->class == ERROR_POISON)
+    if (err != NULL && err->class == ERROR_POISON)
         err->class = ERROR_FATAL;
     return error_wrap(err, "state of deal %s", key);
 }
@@ -166,7 +166,7 @@ int deal_cache_add(struct deal_cache *cache, int32_t partition, const char *key,
     struct deal_entry *entry = calloc(1, sizeof(*entry));
     struct deal_entry **bucket;
 
-    if (!entry || !(entry->key = text_copy(key))) {
+    if (entry == NULL || (entry->key = text_copy(key)) == NULL) {
         free(entry);
         free(bytes);
         return error_no_memory(err);
@@ -214,7 +214,7 @@ int deal_cache_for_changed(struct deal_cache *cache, int (*visit)(void *arg, con
     size_t left = cache->changed;
 
     /* Changed entries were used in this transaction, so they stand near the newest end. */
-    for (const struct deal_entry *entry = cache->newest; entry && left > 0; entry = entry->older) {
+    for (const struct deal_entry *entry = cache->newest; entry != NULL && left > 0; entry = entry->older) {
         if (!entry->is_changed)
             continue;
         left--;
@@ -231,7 +231,7 @@ size_t deal_cache_changed_count(const struct deal_cache *cache)
 
 void deal_cache_settle(struct deal_cache *cache)
 {
-    for (struct deal_entry *entry = cache->newest; entry && cache->changed > 0; entry = entry->older) {
+    for (struct deal_entry *entry = cache->newest; entry != NULL && cache->changed > 0; entry = entry->older) {
         if (entry->is_changed)
             cache->changed--;
         entry->is_changed = false;

@@ -32,7 +32,7 @@ static void end(struct lookup *lookup, const struct error *err)
     if (lookup->is_over)
         return;
     lookup->is_over = true;
-    if (err)
+    if (err != NULL)
         lookup->error = *err;
     loop_stop(lookup->loop);
 }
@@ -43,13 +43,13 @@ static void on_message(void *arg, const struct kafka_message *message)
     struct error err = ERROR_INIT;
 
     loop_timer_set(lookup->timer, ANSWER_MS);
-    if (!message->key || message->key_length != strlen(lookup->key) ||
+    if (message->key == NULL || message->key_length != strlen(lookup->key) ||
         memcmp(message->key, lookup->key, message->key_length) != 0)
         return;
     free(lookup->value);
-    lookup->value = message->value ? text_copy_n(message->value, message->value_length) : NULL;
+    lookup->value = message->value != NULL ? text_copy_n(message->value, message->value_length) : NULL;
     lookup->length = message->value_length;
-    if (message->value && !lookup->value) {
+    if (message->value != NULL && lookup->value == NULL) {
         (void)error_no_memory(&err);
         end(lookup, &err);
     }
@@ -91,7 +91,7 @@ static int read_state(const struct kafka_settings *kafka, const char *key, char 
     if (loop_new(&lookup.loop, err) < 0)
         return -1;
     lookup.timer = loop_timer_new(lookup.loop, on_late, &lookup);
-    if (!lookup.timer) {
+    if (lookup.timer == NULL) {
         (void)error_no_memory(err);
         goto out;
     }
@@ -125,7 +125,7 @@ static int look_up(const struct kafka_settings *kafka, const char *key, struct d
 
     if (read_state(kafka, key, &value, &length, err) < 0)
         return error_wrap(err, "topic %s%s", kafka->topic_prefix, TOPIC_DEALS);
-    if (!value)
+    if (value == NULL)
         return error_set(err, ERROR_CONFIG, "deal.unknown", "there is no deal '%.100s'", key);
     status = deal_read(value, length, ret_deal, err);
     free(value);
@@ -150,7 +150,7 @@ int deal_lookup(const struct kafka_settings *kafka, const char *key, struct deal
 
     if (verify_topics(kafka, err) < 0 || look_up(kafka, key, &deal, err) < 0)
         return -1;
-    for (size_t keys = 1; deal.alias && keys < KEYS_MAX; keys++) {
+    for (size_t keys = 1; deal.alias != NULL && keys < KEYS_MAX; keys++) {
         struct deal next;
         const int status = look_up(kafka, deal.alias, &next, err);
 

@@ -51,7 +51,7 @@ int file_input_read(const char *path, char **ret_bytes, size_t *ret_length, stru
         goto out;
     }
     bytes = calloc((size_t)status.st_size + 1, 1);
-    if (!bytes) {
+    if (bytes == NULL) {
         error_no_memory(err);
         goto out;
     }
@@ -82,7 +82,7 @@ const struct source *file_input_source(struct diagnostics *diagnostics, const ch
     }
     source = diagnostics_add_source(diagnostics, path, bytes, length);
     free(bytes);
-    if (!source)
+    if (source == NULL)
         diagnostics_error(diagnostics, nowhere, "%s: out of memory", path);
     return source;
 }
@@ -91,7 +91,7 @@ struct rules *file_input_rules(struct diagnostics *diagnostics, const char *path
 {
     const struct source *source = file_input_source(diagnostics, path);
 
-    return source ? rules_load(diagnostics, source) : NULL;
+    return source != NULL ? rules_load(diagnostics, source) : NULL;
 }
 
 int file_input_json(const char *path, json_t **ret_json, struct error *err)

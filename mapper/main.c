@@ -68,7 +68,7 @@ static struct rules *load_rules(const struct app *app, struct diagnostics *diagn
 {
     struct rules *rules = file_input_rules(diagnostics, app->mapper_settings.rules);
 
-    if (rules && column_check(&app->column_check, rules, diagnostics) < 0) {
+    if (rules != NULL && column_check(&app->column_check, rules, diagnostics) < 0) {
         rules_free(rules);
         rules = NULL;
     }
@@ -127,7 +127,7 @@ static void reload(void *arg)
     struct diagnostics diagnostics = DIAGNOSTICS_INIT;
     struct rules *rules = load_rules(app, &diagnostics);
 
-    if (rules) {
+    if (rules != NULL) {
         log_info("mapper.rules_loaded", LOG_TEXT("path", app->mapper_settings.rules),
                  LOG_TEXT("version", rules->version), LOG_INTEGER("fields", rules->field_count));
         worker_set_rules(app->worker, rules);
@@ -217,7 +217,7 @@ static int run(const struct command_line *line)
         goto out;
     }
     app.rules = load_rules(&app, &diagnostics);
-    if (!app.rules)
+    if (app.rules == NULL)
         goto out;
     if (line->check_only) {
         print_check(&app, line->config_path);
@@ -254,7 +254,8 @@ static int settle(const struct command_line *line)
     struct error err = ERROR_INIT;
     int status = EXIT_BAD_CONFIG;
 
-    if ((!request.deal_key || !request.field || !request.take) && !line->check_only && !line->print_config) {
+    if ((request.deal_key == NULL || request.field == NULL || request.take == NULL) && !line->check_only &&
+        !line->print_config) {
         (void)fputs("tandem-mapper settle: --deal, --field and --take are needed\n", stderr);
         return EXIT_USAGE;
     }
@@ -262,16 +263,16 @@ static int settle(const struct command_line *line)
     if (load_config(&app, line->config_path, true, &diagnostics) == 0)
         app.rules = load_rules(&app, &diagnostics);
     print_diagnostics(&diagnostics);
-    if (app.rules && line->print_config) {
+    if (app.rules != NULL && line->print_config) {
         status = print_config(&app);
-    } else if (app.rules && line->check_only) {
+    } else if (app.rules != NULL && line->check_only) {
         print_check(&app, line->config_path);
         status = EXIT_OK;
-    } else if (app.rules && settle_command_run(&app.kafka_settings, app.rules, &request, &err) == 0) {
+    } else if (app.rules != NULL && settle_command_run(&app.kafka_settings, app.rules, &request, &err) == 0) {
         (void)printf("deal %s: field %s takes the value of %s; what comes of it stands in the audit\n",
                      request.deal_key, request.field, request.take);
         status = EXIT_OK;
-    } else if (app.rules) {
+    } else if (app.rules != NULL) {
         (void)fprintf(stderr, "tandem-mapper settle: %s\n", err.message);
         status = text_starts_with(err.code, "settle.") || text_equal(err.code, "deal.unknown") ? EXIT_USAGE
                                                                                                : exit_status_of(&err);
@@ -295,7 +296,7 @@ static int preview_deal(const struct command_line *line)
     int status = EXIT_BAD_CONFIG;
     bool is_loaded;
 
-    if (!config_path || command_line_option(line, "base")) {
+    if (config_path == NULL || command_line_option(line, "base") != NULL) {
         (void)fputs("tandem-mapper preview: --deal needs --config, and goes without --base\n", stderr);
         return EXIT_USAGE;
     }
@@ -303,7 +304,7 @@ static int preview_deal(const struct command_line *line)
     is_loaded = load_config(&app, config_path, true, &diagnostics) == 0;
     print_diagnostics(&diagnostics);
     if (is_loaded && deal_lookup(&app.kafka_settings, command_line_option(line, "deal"), &deal, &err) == 0) {
-        status = command_preview(line, rules_path ? rules_path : app.mapper_settings.rules, &deal);
+        status = command_preview(line, rules_path != NULL ? rules_path : app.mapper_settings.rules, &deal);
         deal_done(&deal);
     } else if (is_loaded) {
         (void)fprintf(stderr, "tandem-mapper preview: %s\n", err.message);
@@ -394,11 +395,11 @@ int main(int argc, char **argv)
         return parsed > 0 ? EXIT_OK : EXIT_USAGE;
     if (line.describe_config)
         return describe_config();
-    if (!line.command->name)
+    if (line.command->name == NULL)
         return run(&line);
     if (strcmp(line.command->name, "settle") == 0)
         return settle(&line);
-    if (strcmp(line.command->name, "preview") == 0 && command_line_option(&line, "deal"))
+    if (strcmp(line.command->name, "preview") == 0 && command_line_option(&line, "deal") != NULL)
         return preview_deal(&line);
     return command_run(&line);
 }

@@ -18,7 +18,7 @@ static int too_long(struct error *err)
 static int append_value(struct text *out, const char *label, const json_t *value)
 {
     char *text = json_write(value, true, NULL);
-    int status = text_appendf(out, "%s%s", label, text ? text : "?");
+    int status = text_appendf(out, "%s%s", label, text != NULL ? text : "?");
 
     free(text);
     return status;
@@ -33,7 +33,7 @@ static int append_fields(struct text *out, const json_t *decision)
         const json_t *old = json_object_get(field, "old");
 
         if (text_appendf(out, "   field %s: ", json_text_of(field, "name")) < 0 ||
-            append_value(out, "", old ? old : json_null()) < 0 ||
+            append_value(out, "", old != NULL ? old : json_null()) < 0 ||
             append_value(out, " -> ", json_object_get(field, "new")) < 0 ||
             append_value(out, "   (the other side has ", json_object_get(field, "from")) < 0 ||
             text_append(out, ")\n") < 0)
@@ -80,7 +80,7 @@ static int append_decision(struct text *out, size_t number, const json_t *decisi
 
     if (text_equal(action, "none"))
         return text_appendf(out, "%zu. nothing to write: %s%s%s\n", number, json_text_of(decision, "reason"),
-                            detail ? " - " : "", detail ? detail : "");
+                            detail != NULL ? " - " : "", detail != NULL ? detail : "");
     if (text_appendf(out, "%zu. %s at %s (%s), because: %s\n", number, action, json_text_of(decision, "target"),
                      json_text_of(decision, "purpose"), json_text_of(decision, "reason")) < 0)
         return -1;
@@ -94,12 +94,12 @@ static int append_step(struct text *out, size_t number, const json_t *step)
     const json_t *problem = json_object_get(step, "problem");
     const json_t *record = json_object_get(step, "record");
 
-    if (decision)
+    if (decision != NULL)
         return append_decision(out, number, decision);
-    if (request)
+    if (request != NULL)
         return text_appendf(out, "%zu. reads %s %s at %s\n", number, json_text_of(request, "record_type"),
                             json_text_of(request, "record_id"), json_text_of(request, "source"));
-    if (problem)
+    if (problem != NULL)
         return text_appendf(out, "%zu. set aside for a person: %s (%s)\n", number, json_text_of(problem, "message"),
                             json_text_of(problem, "code"));
     if (text_equal(json_text_of(record, "kind"), "found"))
@@ -130,14 +130,14 @@ static int take_documents(json_t *content, enum side side, json_t **ret_record, 
         return 0;
     }
     *ret_record = json_incref(json_object_get(own, "body"));
-    if (!own || !ret_related)
+    if (own == NULL || ret_related == NULL)
         return 0;
     *ret_related = json_array();
     for (size_t k = 0; k < json_array_size(documents); k++) {
         if (json_array_get(documents, k) != own && json_array_append(*ret_related, json_array_get(documents, k)) < 0)
             return error_no_memory(err);
     }
-    return *ret_related ? 0 : error_no_memory(err);
+    return *ret_related != NULL ? 0 : error_no_memory(err);
 }
 
 static int read_record(const char *path, enum side side, struct trial_input *input, struct error *err)
@@ -159,7 +159,7 @@ static int read_base(const char *path, struct trial_input *input, struct error *
 {
     json_auto_t *base = NULL;
 
-    if (!path)
+    if (path == NULL)
         return 0;
     if (file_input_json(path, &base, err) < 0 ||
         take_documents(json_object_get(base, "partner_center"), SIDE_PARTNER_CENTER, &input->base[SIDE_PARTNER_CENTER],
@@ -168,7 +168,7 @@ static int read_base(const char *path, struct trial_input *input, struct error *
         return -1;
     if (!json_is_object(input->base[SIDE_PARTNER_CENTER]) || !json_is_object(input->base[SIDE_CRM]))
         return error_set(err, ERROR_CONFIG, "preview.base", "%s: holds objects 'partner_center' and 'crm'", path);
-    if (!input->now[SIDE_PARTNER_CENTER] || !input->now[SIDE_CRM])
+    if (input->now[SIDE_PARTNER_CENTER] == NULL || input->now[SIDE_CRM] == NULL)
         return error_set(err, ERROR_CONFIG, "preview.base",
                          "%s: records that have agreed both exist, and '-' is no record", path);
     return 0;
@@ -182,7 +182,7 @@ static int print_steps(const json_t *steps, bool as_json, struct text *out, stru
     if (!as_json)
         return append_steps(out, steps) < 0 ? too_long(err) : 0;
     json = json_write(steps, false, NULL);
-    if (!json)
+    if (json == NULL)
         return error_no_memory(err);
     status = text_appendf(out, "%s\n", json);
     free(json);

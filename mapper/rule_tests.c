@@ -39,7 +39,7 @@ static json_t *scalar_to_json(const struct yaml_node *node)
     if (!node->is_quoted && (strcmp(node->text, "true") == 0 || strcmp(node->text, "false") == 0) &&
         yaml_get_boolean(node, &flag))
         return json_boolean(flag);
-    if (!node->is_quoted && strchr(node->text, '.') && decimal_parse(node->text, strlen(node->text), &decimal))
+    if (!node->is_quoted && strchr(node->text, '.') != NULL && decimal_parse(node->text, strlen(node->text), &decimal))
         return json_decimal_new(&decimal);
     return json_string(node->text);
 }
@@ -52,7 +52,7 @@ static json_t *yaml_to_json(const struct yaml_node *node)
     if (node->kind == YAML_SCALAR)
         return scalar_to_json(node);
     json = node->kind == YAML_SEQUENCE ? json_array() : json_object();
-    for (size_t k = 0; json && k < node->count; k++) {
+    for (size_t k = 0; json != NULL && k < node->count; k++) {
         json_t *value = yaml_to_json(node->items[k]);
         int status = node->kind == YAML_SEQUENCE ? json_array_append_new(json, value)
                                                  : json_object_set_new(json, node->keys[k]->text, value);
@@ -110,8 +110,8 @@ static int check_keys(const struct run *run, const struct yaml_node *node, const
             continue;
         nearest = diagnostic_suggest(node->keys[k]->text, names, count);
         result = diagnostics_error(run->diagnostics, node->keys[k]->position, "unknown key '%s' in %s%s%s%s",
-                                   node->keys[k]->text, what, nearest ? " (did you mean '" : "", nearest ? nearest : "",
-                                   nearest ? "'?)" : "");
+                                   node->keys[k]->text, what, nearest != NULL ? " (did you mean '" : "",
+                                   nearest != NULL ? nearest : "", nearest != NULL ? "'?)" : "");
     }
     return result;
 }
@@ -123,9 +123,9 @@ static int no_memory(const struct run *run, const struct yaml_node *node)
 
 static const char *text_of(const struct yaml_node *mapping, const char *key)
 {
-    const struct yaml_node *node = mapping ? yaml_get(mapping, key) : NULL;
+    const struct yaml_node *node = mapping != NULL ? yaml_get(mapping, key) : NULL;
 
-    return node && node->kind == YAML_SCALAR ? node->text : NULL;
+    return node != NULL && node->kind == YAML_SCALAR ? node->text : NULL;
 }
 
 /* A rule file's path is relative to the test file's directory. */
@@ -133,7 +133,7 @@ static char *path_beside(const char *path, const char *name)
 {
     const char *slash = strrchr(path, '/');
 
-    if (name[0] == '/' || !slash)
+    if (name[0] == '/' || slash == NULL)
         return text_copy(name);
     return text_format("%.*s/%s", (int)(slash - path), path, name);
 }
@@ -142,7 +142,7 @@ static char *path_beside(const char *path, const char *name)
 
 static bool is_word(const struct yaml_node *node, const char *word)
 {
-    return node && node->kind == YAML_SCALAR && strcmp(node->text, word) == 0;
+    return node != NULL && node->kind == YAML_SCALAR && strcmp(node->text, word) == 0;
 }
 
 static int make_records(const struct run *run, const struct yaml_node *test, struct trial_input *ret_input)
@@ -158,20 +158,20 @@ static int make_records(const struct run *run, const struct yaml_node *test, str
         if (is_word(node, "absent"))
             continue;
         ret_input->now[side] = json_deep_copy(run->pair[side]);
-        if (!ret_input->now[side])
+        if (ret_input->now[side] == NULL)
             return no_memory(run, test);
-        if (!node)
+        if (node == NULL)
             continue;
         if (node->kind != YAML_MAPPING)
             return diagnostics_error(run->diagnostics, node->position,
                                      "'%s' is a mapping of what differs from the pair, or 'absent'", SIDE_KEYS[side]);
         patch = yaml_to_json(node);
-        if (!patch || merge_patch(ret_input->now[side], patch) < 0)
+        if (patch == NULL || merge_patch(ret_input->now[side], patch) < 0)
             return no_memory(run, node);
     }
     /* Records of which one is not there have never agreed. */
     for (int side = 0; side < SIDE_COUNT; side++) {
-        if (!ret_input->now[SIDE_PARTNER_CENTER] || !ret_input->now[SIDE_CRM]) {
+        if (ret_input->now[SIDE_PARTNER_CENTER] == NULL || ret_input->now[SIDE_CRM] == NULL) {
             json_decref(ret_input->base[side]);
             ret_input->base[side] = NULL;
         }
@@ -189,9 +189,10 @@ static void input_done(struct trial_input *input)
 
 static int tell(struct text *problems, const char *what, const json_t *expected, const json_t *actual)
 {
-    char *wanted = expected ? json_write(expected, true, NULL) : text_copy("nothing");
-    char *got = actual ? json_write(actual, true, NULL) : text_copy("nothing");
-    int status = text_appendf(problems, "    %s: expected %s, got %s\n", what, wanted ? wanted : "?", got ? got : "?");
+    char *wanted = expected != NULL ? json_write(expected, true, NULL) : text_copy("nothing");
+    char *got = actual != NULL ? json_write(actual, true, NULL) : text_copy("nothing");
+    int status = text_appendf(problems, "    %s: expected %s, got %s\n", what, wanted != NULL ? wanted : "?",
+                              got != NULL ? got : "?");
 
     free(wanted);
     free(got);
@@ -208,23 +209,23 @@ static int compare_write(const struct yaml_node *expect, json_t *write, struct t
     const char *path;
     json_t *value;
 
-    for (size_t k = 0; members && k < members->count && status == 0; k++) {
+    for (size_t k = 0; members != NULL && k < members->count && status == 0; k++) {
         json_auto_t *expected = yaml_to_json(members->items[k]);
         const json_t *actual = json_object_get(write, members->keys[k]->text);
 
         if (!json_same(expected, actual))
             status = tell(problems, members->keys[k]->text, expected, actual);
     }
-    for (size_t k = 0; absent && absent->kind == YAML_SEQUENCE && k < absent->count && status == 0; k++) {
-        const json_t *actual = absent->items[k]->text ? json_object_get(write, absent->items[k]->text) : NULL;
+    for (size_t k = 0; absent != NULL && absent->kind == YAML_SEQUENCE && k < absent->count && status == 0; k++) {
+        const json_t *actual = absent->items[k]->text != NULL ? json_object_get(write, absent->items[k]->text) : NULL;
 
-        if (actual)
+        if (actual != NULL)
             status = tell(problems, absent->items[k]->text, NULL, actual);
     }
-    if (!only || !yaml_get_boolean(only, &is_only) || !is_only)
+    if (only == NULL || !yaml_get_boolean(only, &is_only) || !is_only)
         return status;
     json_object_foreach (write, path, value) {
-        if (status == 0 && (!members || !yaml_get(members, path)))
+        if (status == 0 && (members == NULL || yaml_get(members, path) == NULL))
             status = tell(problems, path, NULL, value);
     }
     return status;
@@ -239,8 +240,9 @@ static int compare_words(const struct yaml_node *expect, const json_t *decision,
         const char *wanted = text_of(expect, words[k]);
         const char *got = json_text_of(decision, words[k]);
 
-        if (wanted && !text_equal(wanted, got))
-            status = text_appendf(problems, "    %s: expected %s, got %s\n", words[k], wanted, got ? got : "nothing");
+        if (wanted != NULL && !text_equal(wanted, got))
+            status = text_appendf(problems, "    %s: expected %s, got %s\n", words[k], wanted,
+                                  got != NULL ? got : "nothing");
     }
     return status;
 }
@@ -251,7 +253,7 @@ static const json_t *step_of(const json_t *steps, const char *kind, size_t k)
     for (size_t i = 0; i < json_array_size(steps); i++) {
         const json_t *content = json_object_get(json_array_get(steps, i), kind);
 
-        if (content && k-- == 0)
+        if (content != NULL && k-- == 0)
             return content;
     }
     return NULL;
@@ -270,10 +272,10 @@ static int compare(const struct run *run, const struct yaml_node *expect, const 
     if (compare_words(expect, decision, problems) < 0 ||
         compare_write(expect, json_object_get(decision, "write"), problems) < 0)
         return diagnostics_error(run->diagnostics, expect->position, "too many differences");
-    if (problem && !text_equal(problem, json_text_of(step_of(steps, "problem", 0), "code")) &&
+    if (problem != NULL && !text_equal(problem, json_text_of(step_of(steps, "problem", 0), "code")) &&
         text_appendf(problems, "    problem: expected %s, which was not told\n", problem) < 0)
         return diagnostics_error(run->diagnostics, expect->position, "too many differences");
-    return then ? compare(run, then, steps, number + 1, problems) : 0;
+    return then != NULL ? compare(run, then, steps, number + 1, problems) : 0;
 }
 
 static int judge_case(struct run *run, const struct yaml_node *test, const struct yaml_node *expect,
@@ -297,7 +299,7 @@ static int run_case(struct run *run, const struct yaml_node *test)
 
     if (check_keys(run, test, CASE_KEYS, ARRAY_LENGTH(CASE_KEYS), "a case") < 0)
         return -1;
-    if (!name || !expect)
+    if (name == NULL || expect == NULL)
         return diagnostics_error(run->diagnostics, test->position, "a case has a 'name' and an 'expect'");
     text_init(&problems, PROBLEMS_MAX);
     status = make_records(run, test, &input);
@@ -325,11 +327,11 @@ static int read_pair(struct run *run, const struct yaml_node *root)
     for (int side = 0; side < SIDE_COUNT; side++) {
         const struct yaml_node *node = yaml_get(root, SIDE_KEYS[side]);
 
-        if (!node || node->kind != YAML_MAPPING)
-            return diagnostics_error(run->diagnostics, node ? node->position : root->position,
+        if (node == NULL || node->kind != YAML_MAPPING)
+            return diagnostics_error(run->diagnostics, node != NULL ? node->position : root->position,
                                      "'%s' is a record that agrees with the other side's", SIDE_KEYS[side]);
         run->pair[side] = yaml_to_json(node);
-        if (!run->pair[side])
+        if (run->pair[side] == NULL)
             return no_memory(run, node);
     }
     return 0;
@@ -344,14 +346,14 @@ static int run_file(struct run *run, const char *path, const struct yaml_node *r
 
     if (check_keys(run, root, FILE_KEYS, ARRAY_LENGTH(FILE_KEYS), "a test file") < 0)
         return -1;
-    if (!rules || !cases || cases->kind != YAML_SEQUENCE || cases->count == 0)
+    if (rules == NULL || cases == NULL || cases->kind != YAML_SEQUENCE || cases->count == 0)
         return diagnostics_error(run->diagnostics, root->position, "a test file has 'rules' and a list of 'cases'");
     rules_path = path_beside(path, rules);
-    if (!rules_path)
+    if (rules_path == NULL)
         return no_memory(run, root);
     run->rules = file_input_rules(run->diagnostics, rules_path);
     free(rules_path);
-    if (!run->rules || read_pair(run, root) < 0)
+    if (run->rules == NULL || read_pair(run, root) < 0)
         return -1;
     for (size_t k = 0; k < cases->count; k++) {
         if (run_case(run, cases->items[k]) < 0)
@@ -364,9 +366,9 @@ int rule_tests_run(const char *path, struct text *report, struct rule_tests_coun
                    struct diagnostics *diagnostics)
 {
     const struct source *source = file_input_source(diagnostics, path);
-    struct yaml_node *root = source ? yaml_parse(diagnostics, source) : NULL;
+    struct yaml_node *root = source != NULL ? yaml_parse(diagnostics, source) : NULL;
     struct run run = {.diagnostics = diagnostics, .report = report};
-    int status = root ? run_file(&run, path, root) : -1;
+    int status = root != NULL ? run_file(&run, path, root) : -1;
 
     rules_free(run.rules);
     json_decref(run.pair[SIDE_PARTNER_CENTER]);

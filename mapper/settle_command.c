@@ -30,7 +30,7 @@ static void on_delivered(void *arg, const struct error *err)
     if (sending->is_over)
         return;
     sending->is_over = true;
-    if (err)
+    if (err != NULL)
         sending->error = *err;
     loop_stop(sending->loop);
 }
@@ -44,7 +44,7 @@ static int check(const struct rules *rules, const struct settle_request *request
 {
     const struct rule_field *field = rules_field(rules, request->field);
 
-    if (!field)
+    if (field == NULL)
         return error_set(err, ERROR_CONFIG, "settle.field", "the rules have no field '%s'", request->field);
     if (field->policy != POLICY_MANUAL)
         return error_set(err, ERROR_CONFIG, "settle.policy", "conflicts of '%s' are not left to a person",
@@ -62,7 +62,7 @@ static int check_deal(const struct kafka_settings *kafka, const struct settle_re
 
     if (deal_lookup(kafka, request->deal_key, &deal, err) < 0)
         return -1;
-    if (!json_object_get(deal.parked, request->field))
+    if (json_object_get(deal.parked, request->field) == NULL)
         status = error_set(err, ERROR_CONFIG, "settle.not_parked",
                            "no conflict of '%s' waits to be settled in deal %.100s", request->field, deal.key);
     deal_done(&deal);
@@ -79,7 +79,7 @@ static char *write_record(const struct settle_request *request, const char *now,
         text_assign(&record.read_at, now, err) == 0)
         value = record_write(&record, ret_length);
     record_done(&record);
-    if (!value)
+    if (value == NULL)
         (void)error_no_memory(err);
     return value;
 }
@@ -112,9 +112,9 @@ static int tell(struct sending *sending, const struct kafka_settings *kafka, con
 
     timestamp_format(clock_now(), TIME_DIGITS, now);
     value = write_record(request, now, &message.value_length, err);
-    if (!value)
+    if (value == NULL)
         goto out;
-    if (!timer) {
+    if (timer == NULL) {
         (void)error_no_memory(err);
         goto out;
     }
@@ -148,7 +148,7 @@ int settle_command_run(const struct kafka_settings *kafka, const struct rules *r
     if (check(rules, request, err) < 0 || check_deal(kafka, request, err) < 0)
         return -1;
     topic = kafka_topic_name(kafka, TOPIC_RECORDS);
-    if (!topic)
+    if (topic == NULL)
         (void)error_no_memory(err);
     else if (loop_new(&sending.loop, err) == 0)
         status = tell(&sending, kafka, request, topic, err);

@@ -20,7 +20,7 @@ static bool header_is(const struct kafka_message *message, const char *name, con
     const char *value = kafka_message_header(message, name, &length);
 
     /* A message without envelope is taken by its content; one of another type or version is not ours to guess at. */
-    return !value || (length == strlen(expected) && memcmp(value, expected, length) == 0);
+    return value == NULL || (length == strlen(expected) && memcmp(value, expected, length) == 0);
 }
 
 static void take_traceparent(const struct kafka_message *message, char out[static TRACEPARENT_SIZE])
@@ -29,7 +29,7 @@ static void take_traceparent(const struct kafka_message *message, char out[stati
     const char *value = kafka_message_header(message, "traceparent", &length);
 
     out[0] = '\0';
-    if (value && length < TRACEPARENT_SIZE) {
+    if (value != NULL && length < TRACEPARENT_SIZE) {
         memcpy(out, value, length);
         out[length] = '\0';
     }
@@ -52,9 +52,9 @@ int step_read(const struct kafka_message *message, enum step_kind kind, struct s
     const char *type = kind == STEP_RECORD ? MESSAGE_RECORD : MESSAGE_OUTCOME;
 
     *ret_input = (struct step_input){.kind = kind};
-    if (!message->key || message->key_length == 0)
+    if (message->key == NULL || message->key_length == 0)
         return error_set(err, ERROR_POISON, "message.no_key", "the message has no key");
-    if (!message->value)
+    if (message->value == NULL)
         return error_set(err, ERROR_POISON, "message.no_value", "the message has no value");
     if (!header_is(message, "ce_type", type))
         return error_set(err, ERROR_POISON, "message.unexpected_type", "the message's ce_type is not %s", type);
@@ -102,7 +102,7 @@ static int derive_id(const struct kafka_message *message, const char *topic, cha
     char digest[SHA256_HEX_SIZE];
     int result = 0;
 
-    if (!seed || !sha256_hex(seed, strlen(seed), digest))
+    if (seed == NULL || sha256_hex(seed, strlen(seed), digest) == NULL)
         result = error_no_memory(err);
     else
         (void)snprintf(out, ENVELOPE_ID_SIZE, "%s", digest);
@@ -116,7 +116,7 @@ static int decision_envelope_id(const char *id, char out[static ENVELOPE_ID_SIZE
     char digest[SHA256_HEX_SIZE];
     size_t length = strlen(id);
 
-    if (length >= ENVELOPE_ID_SIZE && !sha256_hex(id, length, digest))
+    if (length >= ENVELOPE_ID_SIZE && sha256_hex(id, length, digest) == NULL)
         return error_no_memory(err);
     (void)snprintf(out, ENVELOPE_ID_SIZE, "%s", length < ENVELOPE_ID_SIZE ? id : digest);
     return 0;
@@ -132,13 +132,13 @@ static int add_message(struct writing *writing, const char *topic, const char *t
     *message =
         (struct step_message){.topic = topic, .is_of_deal = is_of_deal, .key = key, .value = value, .length = length};
     result->message_count++;
-    if (!key || !value)
+    if (key == NULL || value == NULL)
         return error_no_memory(err);
     if (length > STEP_VALUE_MAX)
         return error_set(err, ERROR_POISON, "message.too_large", "what it leads to in '%s' has %zu bytes, more than %d",
                          topic, length, STEP_VALUE_MAX);
-    if ((id ? decision_envelope_id(id, message->envelope.id, err)
-            : derive_id(writing->message, topic, message->envelope.id, err)) < 0)
+    if ((id != NULL ? decision_envelope_id(id, message->envelope.id, err)
+                    : derive_id(writing->message, topic, message->envelope.id, err)) < 0)
         return -1;
     (void)snprintf(message->envelope.source, sizeof(message->envelope.source), "%s", SOURCE);
     (void)snprintf(message->envelope.type, sizeof(message->envelope.type), "%s", type);
@@ -181,9 +181,9 @@ static int add_state(struct writing *writing, const struct deal *deal, const cha
     size_t length = 0;
     char *state = deal_write(deal, &length);
 
-    if (!state)
+    if (state == NULL)
         return error_no_memory(err);
-    if (known && length == known_length && memcmp(state, known, length) == 0) {
+    if (known != NULL && length == known_length && memcmp(state, known, length) == 0) {
         free(state);
         return 0;
     }

@@ -72,9 +72,9 @@ static int open_content(struct store *store, struct error *err)
     int code;
 
     store->dropped = store_directory_judge(&store->directory);
-    if (!store->dropped && crash_mark_distrusts_store(store->mark))
+    if (store->dropped == NULL && crash_mark_distrusts_store(store->mark))
         store->dropped = "crashes";
-    if (store->dropped && store_directory_empty(&store->directory, err) < 0)
+    if (store->dropped != NULL && store_directory_empty(&store->directory, err) < 0)
         return -1;
     if (store_directory_set_state(&store->directory, STORE_STATE_DIRTY, err) < 0)
         return -1;
@@ -91,7 +91,7 @@ int store_open(const char *directory, int64_t size_bytes, struct store **ret_sto
     struct store *store = calloc(1, sizeof(*store));
     char *mark_path = text_format("%s/crash-mark", directory);
 
-    if (!store || !mark_path) {
+    if (store == NULL || mark_path == NULL) {
         error_no_memory(err);
         goto out;
     }
@@ -104,7 +104,7 @@ int store_open(const char *directory, int64_t size_bytes, struct store **ret_sto
     return 0;
 out:
     free(mark_path);
-    if (store) {
+    if (store != NULL) {
         store_tables_close(&store->tables);
         crash_mark_close(store->mark);
         store_directory_close(&store->directory);
@@ -115,7 +115,7 @@ out:
 
 void store_close(struct store *store)
 {
-    if (!store)
+    if (store == NULL)
         return;
     /* What cannot be synced stays dirty, what is damaged is told to the next start; neither stops the end. */
     if (store->is_damaged)

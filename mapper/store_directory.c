@@ -55,7 +55,7 @@ int store_directory_set_state(const struct store_directory *directory, enum stor
     int directory_fd = -1;
     int result = -1;
 
-    if (!path || !draft) {
+    if (path == NULL || draft == NULL) {
         error_no_memory(err);
         goto out;
     }
@@ -82,7 +82,7 @@ out:
 const char *store_directory_judge(const struct store_directory *directory)
 {
     char *path = text_format("%s/state", directory->path);
-    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    int fd = path != NULL ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     char content[STATE_SIZE];
     char expected[STATE_SIZE];
     char boot_id[BOOT_ID_SIZE];
@@ -111,7 +111,7 @@ static int take_lock(struct store_directory *directory, struct error *err)
 {
     char *path = text_format("%s/lock", directory->path);
 
-    if (!path)
+    if (path == NULL)
         return error_no_memory(err);
     directory->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, STORE_FILE_MODE);
     free(path);
@@ -127,7 +127,7 @@ static int take_lock(struct store_directory *directory, struct error *err)
 int store_directory_open(struct store_directory *directory, const char *path, struct error *err)
 {
     *directory = (struct store_directory){.path = text_copy(path), .lock_fd = -1};
-    if (!directory->path)
+    if (directory->path == NULL)
         return error_no_memory(err);
     if (mkdir(path, DIRECTORY_MODE) < 0 && errno != EEXIST) {
         error_set(err, ERROR_FATAL, "store.unusable", "%s: %s", path, strerror(errno));
@@ -143,7 +143,7 @@ int store_directory_open(struct store_directory *directory, const char *path, st
 
 void store_directory_close(struct store_directory *directory)
 {
-    if (!directory->path)
+    if (directory->path == NULL)
         return;
     if (directory->lock_fd >= 0)
         close(directory->lock_fd);
@@ -156,7 +156,7 @@ static int remove_file(const struct store_directory *directory, const char *name
     char *path = text_format("%s/%s", directory->path, name);
     int result;
 
-    if (!path)
+    if (path == NULL)
         return error_no_memory(err);
     result = unlink(path) < 0 && errno != ENOENT ? file_error(directory, err, name) : 0;
     free(path);

@@ -29,7 +29,7 @@ static const char IDENTITY_KEY[] = "identity";
 
 void store_tables_close(struct store_tables *tables)
 {
-    if (tables->env)
+    if (tables->env != NULL)
         mdb_env_close(tables->env);
     tables->env = NULL;
 }
@@ -143,7 +143,7 @@ static int copy_value(const struct key_buffer *key, const MDB_val *found, char *
     if (expected != checksum(key, bytes + CHECKSUM_SIZE, length))
         return STORE_TABLES_CHANGED;
     copy = text_copy_n((const char *)bytes + CHECKSUM_SIZE, length);
-    if (!copy)
+    if (copy == NULL)
         return ENOMEM;
     *ret_value = copy;
     *ret_length = length;
@@ -253,7 +253,7 @@ static int put_deal(MDB_txn *txn, const struct store_tables *tables, const struc
 
     make_key(&buffer, change->partition, change->key, change->key_length);
     key = key_value(&buffer);
-    if (!change->value) {
+    if (change->value == NULL) {
         code = mdb_del(txn, tables->deals, &key, NULL);
         return code == MDB_NOTFOUND ? 0 : code;
     }
@@ -348,7 +348,7 @@ static int do_work(MDB_txn *txn, const struct store_tables *tables, struct work 
         code = put_deal(txn, tables, &work->changes[k]);
     for (size_t k = 0; k < work->position_count && code == 0; k++)
         code = put_position(txn, tables, work->positions[k]);
-    if (work->identity && code == 0)
+    if (work->identity != NULL && code == 0)
         code = put_identity(txn, tables, work->identity);
     return code;
 }

@@ -27,19 +27,19 @@ struct trial {
 static const char *crm_id(const struct rules *rules, const json_t *document)
 {
     char *member = text_format("%sid", rules->record_type);
-    const char *id = member ? json_text_of(document, member) : NULL;
+    const char *id = member != NULL ? json_text_of(document, member) : NULL;
 
     free(member);
-    if (!id)
+    if (id == NULL)
         id = json_text_of(document, "Id");
-    return id ? id : UNKNOWN_CRM;
+    return id != NULL ? id : UNKNOWN_CRM;
 }
 
 static const char *id_of(const struct rules *rules, enum side side, const json_t *document)
 {
     const char *id = side == SIDE_CRM ? crm_id(rules, document) : json_text_of(document, "id");
 
-    return id ? id : UNKNOWN_REFERRAL;
+    return id != NULL ? id : UNKNOWN_REFERRAL;
 }
 
 static const char *changed_at(enum side side, const json_t *document)
@@ -48,9 +48,9 @@ static const char *changed_at(enum side side, const json_t *document)
 
     if (side == SIDE_PARTNER_CENTER)
         at = json_text_of(document, "updatedDateTime");
-    else if (!(at = json_text_of(document, "modifiedon")))
+    else if ((at = json_text_of(document, "modifiedon")) == NULL)
         at = json_text_of(document, "SystemModstamp");
-    return at ? at : NOW;
+    return at != NULL ? at : NOW;
 }
 
 /* As ingest and pusher make them; without a version, so that the newest is whatever comes last. */
@@ -60,8 +60,8 @@ static json_t *readings_of(const struct trial *trial, enum side side, const json
                                     changed_at(side, document), NULL, json_deep_copy(document));
     json_t *readings = json_array();
 
-    if (!entry || !readings || json_array_append_new(readings, entry) < 0 ||
-        (side == SIDE_PARTNER_CENTER && trial->related && json_array_extend(readings, trial->related) < 0)) {
+    if (entry == NULL || readings == NULL || json_array_append_new(readings, entry) < 0 ||
+        (side == SIDE_PARTNER_CENTER && trial->related != NULL && json_array_extend(readings, trial->related) < 0)) {
         json_decref(readings);
         error_no_memory(err);
         return NULL;
@@ -77,7 +77,7 @@ static int see(struct trial *trial, enum side side, const json_t *document, stru
     enum deal_news news;
 
     /* A record that is given is there, whatever was known of it. */
-    if (!readings || text_assign(gone, NULL, err) < 0 ||
+    if (readings == NULL || text_assign(gone, NULL, err) < 0 ||
         deal_see(&trial->deal, trial->rules, side, readings, &news, err) < 0)
         return -1;
     if (side == SIDE_PARTNER_CENTER &&
@@ -90,9 +90,9 @@ static int see(struct trial *trial, enum side side, const json_t *document, stru
 
 static int add_step(struct trial *trial, const char *kind, json_t *content, struct error *err)
 {
-    json_t *step = content ? json_pack("{s:o}", kind, content) : NULL;
+    json_t *step = content != NULL ? json_pack("{s:o}", kind, content) : NULL;
 
-    return !step || json_array_append_new(trial->steps, step) < 0 ? error_no_memory(err) : 0;
+    return step == NULL || json_array_append_new(trial->steps, step) < 0 ? error_no_memory(err) : 0;
 }
 
 static int add_effects(struct trial *trial, const struct merge_effects *effects, struct error *err)
@@ -119,21 +119,21 @@ static int add_effects(struct trial *trial, const struct merge_effects *effects,
 static int carry_out(struct trial *trial, const struct decision *decision, enum side target, struct error *err)
 {
     json_t *document = trial->documents[target];
-    json_t *created = document ? NULL : json_object();
+    json_t *created = document != NULL ? NULL : json_object();
     json_t *copy;
     const char *path;
     json_t *value;
 
-    if (!document && !created)
+    if (document == NULL && created == NULL)
         return error_no_memory(err);
     json_object_foreach (decision->write, path, value) {
         copy = json_deep_copy(value);
-        if (!copy || rules_path_put(path, document ? document : created, copy) < 0) {
+        if (copy == NULL || rules_path_put(path, document != NULL ? document : created, copy) < 0) {
             json_decref(created);
             return error_set(err, ERROR_CONFIG, "trial.unwritable", "'%s' has no place in the given record", path);
         }
     }
-    if (created)
+    if (created != NULL)
         trial->documents[target] = created;
     return 0;
 }
@@ -159,9 +159,9 @@ static int tell_outcome(struct trial *trial, const struct decision *decision, en
                                     .finished_at = decision->decided_at};
     int status = -1;
 
-    if (readings && outcome.record_id)
+    if (readings != NULL && outcome.record_id != NULL)
         status = merge_outcome(&trial->deal, &trial->context, &outcome, effects, err);
-    else if (readings)
+    else if (readings != NULL)
         error_no_memory(err);
     free(outcome.record_id);
     return status;
@@ -202,7 +202,7 @@ static int set_base(struct trial *trial, const struct trial_input *input, struct
             const struct rule_field *field = &trial->rules->fields[k];
             json_t *value = rule_field_value(field, (enum side)side, deal_values(&trial->deal, (enum side)side));
 
-            if (value && json_object_set_new(trial->deal.base[side], field->name, value) < 0)
+            if (value != NULL && json_object_set_new(trial->deal.base[side], field->name, value) < 0)
                 return error_no_memory(err);
         }
         /* What comes now is newer, whatever its version says. */
@@ -226,7 +226,7 @@ static int merge_side(struct trial *trial, enum side side, struct merge_effects 
                                   .documents = readings};
     int status = -1;
 
-    if (!readings || !side_text || !key || !read_at)
+    if (readings == NULL || side_text == NULL || key == NULL || read_at == NULL)
         error_no_memory(err);
     else
         status = merge_record(&trial->deal, &trial->context, &record, effects, err);
@@ -240,11 +240,11 @@ static int run(struct trial *trial, const struct trial_input *input, struct erro
 {
     struct merge_effects effects = {0};
     /* The record that "arrives" last is the CRM's, so that both are known when the merge begins. */
-    enum side last = trial->documents[SIDE_CRM] ? SIDE_CRM : SIDE_PARTNER_CENTER;
+    enum side last = trial->documents[SIDE_CRM] != NULL ? SIDE_CRM : SIDE_PARTNER_CENTER;
 
-    if (input->base[SIDE_PARTNER_CENTER] && input->base[SIDE_CRM] && set_base(trial, input, err) < 0)
+    if (input->base[SIDE_PARTNER_CENTER] != NULL && input->base[SIDE_CRM] != NULL && set_base(trial, input, err) < 0)
         return -1;
-    if (last == SIDE_CRM && trial->documents[SIDE_PARTNER_CENTER] &&
+    if (last == SIDE_CRM && trial->documents[SIDE_PARTNER_CENTER] != NULL &&
         see(trial, SIDE_PARTNER_CENTER, trial->documents[SIDE_PARTNER_CENTER], err) < 0)
         return -1;
     if (merge_side(trial, last, &effects, err) < 0)
@@ -259,10 +259,11 @@ static int check_deal(const struct rules *rules, const struct trial_input *input
         const char *known = input->deal->id[side];
         const char *gone = input->deal->gone[side];
 
-        if (known && !gone && !input->now[side])
+        if (known != NULL && gone == NULL && input->now[side] == NULL)
             return error_set(err, ERROR_CONFIG, "trial.incomplete", "the deal's %s is %s, and is missing here",
                              side == SIDE_CRM ? "CRM record" : "referral", known);
-        if (known && input->now[side] && !text_equal(known, id_of(rules, (enum side)side, input->now[side])))
+        if (known != NULL && input->now[side] != NULL &&
+            !text_equal(known, id_of(rules, (enum side)side, input->now[side])))
             return error_set(err, ERROR_CONFIG, "trial.other_deal", "the deal's %s is %s, and here is another one",
                              side == SIDE_CRM ? "CRM record" : "referral", known);
     }
@@ -273,7 +274,7 @@ static int copy_deal(const struct deal *deal, struct deal *ret_copy, struct erro
 {
     size_t length = 0;
     char *state = deal_write(deal, &length);
-    int status = state ? deal_read(state, length, ret_copy, err) : error_no_memory(err);
+    int status = state != NULL ? deal_read(state, length, ret_copy, err) : error_no_memory(err);
 
     free(state);
     return status;
@@ -285,12 +286,12 @@ static int begin_deal(const struct rules *rules, const struct trial_input *input
     char *key;
     int status;
 
-    if (input->deal)
+    if (input->deal != NULL)
         return check_deal(rules, input, err) < 0 ? -1 : copy_deal(input->deal, ret_deal, err);
-    key = input->now[SIDE_PARTNER_CENTER]
+    key = input->now[SIDE_PARTNER_CENTER] != NULL
               ? text_copy(id_of(rules, SIDE_PARTNER_CENTER, input->now[SIDE_PARTNER_CENTER]))
               : text_format(DEAL_KEY_PREFIX_CRM "%s", crm_id(rules, input->now[SIDE_CRM]));
-    status = key ? deal_init(ret_deal, key, err) : error_no_memory(err);
+    status = key != NULL ? deal_init(ret_deal, key, err) : error_no_memory(err);
     free(key);
     return status;
 }
@@ -300,14 +301,14 @@ int trial_run(const struct rules *rules, const struct trial_input *input, json_t
     struct trial trial = {.rules = rules, .related = input->related, .context = {.rules = rules, .topic = "trial"}};
     int status = -1;
 
-    if (!input->now[SIDE_PARTNER_CENTER] && !input->now[SIDE_CRM])
+    if (input->now[SIDE_PARTNER_CENTER] == NULL && input->now[SIDE_CRM] == NULL)
         return error_set(err, ERROR_CONFIG, "trial.empty", "there is no record on either side");
     if (begin_deal(rules, input, &trial.deal, err) < 0)
         return -1;
     trial.steps = json_array();
     for (int side = 0; side < SIDE_COUNT; side++)
         trial.documents[side] = json_deep_copy(input->now[side]);
-    if (!trial.steps)
+    if (trial.steps == NULL)
         error_no_memory(err);
     else
         status = run(&trial, input, err);

@@ -178,7 +178,7 @@ static int find_deal(struct worker *worker, int32_t partition, const char *key, 
     size_t length = 0;
 
     *ret_entry = deal_cache_find(worker->cache, key);
-    if (*ret_entry)
+    if (*ret_entry != NULL)
         return 0;
     if (store_get(worker->store, partition, key, strlen(key), &bytes, &length, err) < 0)
         return -1;
@@ -194,7 +194,7 @@ static int apply(struct worker *worker, const struct kafka_message *message, con
         step_result_done(result);
         return -1;
     }
-    if (result->state) {
+    if (result->state != NULL) {
         deal_cache_change(worker->cache, entry, result->state, result->state_length);
         result->state = NULL;
     }
@@ -320,7 +320,7 @@ static int write_committed(struct worker *worker, struct error *err)
                               .positions = calloc(count, sizeof(struct store_position))};
     int status = -1;
 
-    if (!merging.changes || !merging.positions) {
+    if (merging.changes == NULL || merging.positions == NULL) {
         error_no_memory(err);
     } else {
         deal_cache_for_changed(worker->cache, take_change, &merging);
@@ -395,7 +395,7 @@ static int take_store(struct worker *worker, struct error *err)
     if (store_identify(worker->store, worker->identity, err) < 0)
         return -1;
     dropped = store_dropped(worker->store);
-    if (dropped && strcmp(dropped, "new") != 0)
+    if (dropped != NULL && strcmp(dropped, "new") != 0)
         log_warning("mapper.store_dropped", LOG_TEXT("reason", dropped));
     log_info("mapper.store_opened", LOG_TEXT("directory", worker->settings->store_directory),
              LOG_INTEGER("deals", store_count(worker->store)), LOG_TEXT("dropped", dropped),
@@ -412,7 +412,7 @@ static void on_assigned(void *arg, const int32_t *partitions, size_t count)
     free(worker->partitions);
     worker->partition_count = 0;
     worker->partitions = calloc(count + 1, sizeof(*partitions));
-    if (!worker->partitions) {
+    if (worker->partitions == NULL) {
         error_no_memory(&err);
         fail(worker, &err);
         return;
@@ -434,7 +434,7 @@ static void on_revoked(void *arg, const int32_t *partitions, size_t count)
     worker->is_restored = false;
     worker->partition_count = 0;
     metric_set(worker->metrics.partitions, 0);
-    if (worker->changelog)
+    if (worker->changelog != NULL)
         changelog_stop(worker->changelog);
     deal_cache_clear(worker->cache);
 }
@@ -548,7 +548,7 @@ int worker_new(struct program *program, const struct kafka_settings *kafka, cons
 {
     struct worker *worker = calloc(1, sizeof(*worker));
 
-    if (!worker) {
+    if (worker == NULL) {
         rules_free(rules);
         return error_no_memory(err);
     }
@@ -561,12 +561,12 @@ int worker_new(struct program *program, const struct kafka_settings *kafka, cons
     worker_metrics_rules(&worker->metrics, NULL, rules->version);
     for (size_t k = 0; k < OUTPUT_TOPIC_COUNT; k++) {
         worker->full_names[k] = kafka_topic_name(kafka, OUTPUT_TOPICS[k]);
-        if (!worker->full_names[k])
+        if (worker->full_names[k] == NULL)
             goto no_memory;
     }
     worker->start = loop_timer_new(worker->loop, on_start, worker);
     worker->open = loop_timer_new(worker->loop, on_open, worker);
-    if (!worker->start || !worker->open)
+    if (worker->start == NULL || worker->open == NULL)
         goto no_memory;
     if (deal_cache_new((size_t)settings->cache_deals, &worker->cache, err) < 0) {
         worker_free(worker);
@@ -601,9 +601,9 @@ void worker_drain(struct worker *worker)
     worker->is_draining = true;
     loop_timer_stop(worker->start);
     loop_timer_stop(worker->open);
-    if (worker->changelog)
+    if (worker->changelog != NULL)
         changelog_stop(worker->changelog);
-    if (worker->transaction)
+    if (worker->transaction != NULL)
         transaction_worker_drain(worker->transaction, on_drained, worker);
     else
         program_drained(worker->program);
@@ -611,7 +611,7 @@ void worker_drain(struct worker *worker)
 
 void worker_free(struct worker *worker)
 {
-    if (!worker)
+    if (worker == NULL)
         return;
     transaction_worker_free(worker->transaction);
     changelog_free(worker->changelog);

@@ -66,7 +66,7 @@ void worker_metrics_effects(const struct worker_metrics *metrics, const struct m
         return;
     for (size_t k = 0; k < json_array_size(decision->near_misses); k++) {
         const char *name = json_text_of(json_array_get(decision->near_misses, k), "name");
-        if (name)
+        if (name != NULL)
             metric_count(metrics->near_misses, name, NULL, NULL, NULL);
     }
     metric_count(metrics->decisions, action_name(decision->action), decision->reason, NULL, NULL);
@@ -77,14 +77,14 @@ void worker_metrics_effects(const struct worker_metrics *metrics, const struct m
         const char *name = json_text_of(conflict, "name");
         const char *policy = json_text_of(conflict, "policy");
 
-        if (name && policy)
+        if (name != NULL && policy != NULL)
             metric_count(metrics->conflicts, name, policy, NULL, NULL);
     }
 }
 
 void worker_metrics_rules(const struct worker_metrics *metrics, const char *before, const char *version)
 {
-    if (before)
+    if (before != NULL)
         metric_set(metrics_series(metrics->rules, (const char *const[]){before, NULL}), 0);
     metric_set(metrics_series(metrics->rules, (const char *const[]){version, NULL}), 1);
 }

@@ -33,7 +33,7 @@ struct blocking {
 static void put(struct job_list *list, struct blocking_job *job)
 {
     job->next = NULL;
-    if (list->last)
+    if (list->last != NULL)
         list->last->next = job;
     else
         list->first = job;
@@ -44,9 +44,9 @@ static struct blocking_job *take(struct job_list *list)
 {
     struct blocking_job *job = list->first;
 
-    if (job) {
+    if (job != NULL) {
         list->first = job->next;
-        if (!list->first)
+        if (list->first == NULL)
             list->last = NULL;
     }
     return job;
@@ -60,7 +60,7 @@ static void *run_jobs(void *arg)
     for (;;) {
         struct blocking_job *job = take(&blocking->waiting);
 
-        if (job) {
+        if (job != NULL) {
             pthread_mutex_unlock(&blocking->mutex);
             job->job(job->arg);
             pthread_mutex_lock(&blocking->mutex);
@@ -91,12 +91,12 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
     pthread_mutex_unlock(&blocking->mutex);
     if (has_more)
         (void)eventfd_write(blocking->fd, 1);
-    if (job) {
+    if (job != NULL) {
         void (*done)(void *arg) = job->done;
         void *done_arg = job->arg;
 
         free(job);
-        if (done)
+        if (done != NULL)
             done(done_arg);
     }
 }
@@ -120,7 +120,7 @@ int blocking_new(struct loop *loop, struct blocking **ret_blocking, struct error
     struct blocking *blocking = calloc(1, sizeof(*blocking));
     int failure;
 
-    if (!blocking)
+    if (blocking == NULL)
         return error_no_memory(err);
     pthread_mutex_init(&blocking->mutex, NULL);
     pthread_cond_init(&blocking->changed, NULL);
@@ -130,14 +130,14 @@ int blocking_new(struct loop *loop, struct blocking **ret_blocking, struct error
         goto out;
     }
     blocking->event = event_new(loop_base(loop), blocking->fd, EV_READ | EV_PERSIST, on_finished, blocking);
-    if (!blocking->event || event_add(blocking->event, NULL) < 0) {
+    if (blocking->event == NULL || event_add(blocking->event, NULL) < 0) {
         failure = ENOMEM;
         goto out;
     }
     failure = start_thread(blocking);
 out:
     if (failure != 0) {
-        if (blocking->event)
+        if (blocking->event != NULL)
             event_free(blocking->event);
         if (blocking->fd >= 0)
             close(blocking->fd);
@@ -154,7 +154,7 @@ int blocking_run(struct blocking *blocking, void (*job)(void *arg), void (*done)
 {
     struct blocking_job *entry = calloc(1, sizeof(*entry));
 
-    if (!entry)
+    if (entry == NULL)
         return -1;
     entry->job = job;
     entry->done = done;
@@ -170,14 +170,14 @@ void blocking_free(struct blocking *blocking)
 {
     struct blocking_job *job;
 
-    if (!blocking)
+    if (blocking == NULL)
         return;
     pthread_mutex_lock(&blocking->mutex);
     blocking->is_ending = true;
     pthread_cond_signal(&blocking->changed);
     pthread_mutex_unlock(&blocking->mutex);
     pthread_join(blocking->thread, NULL);
-    while ((job = take(&blocking->finished)))
+    while ((job = take(&blocking->finished)) != NULL)
         free(job);
     event_free(blocking->event);
     close(blocking->fd);

@@ -163,13 +163,13 @@ static int check_file(const char *property, const char *path, struct position po
 /* The place of a property in the file; the section's own when the node does not show it. */
 static struct position position_of(const struct yaml_node *section, const char *property, bool of_value)
 {
-    const struct yaml_node *map = section ? yaml_get(section, "properties") : NULL;
+    const struct yaml_node *map = section != NULL ? yaml_get(section, "properties") : NULL;
 
-    for (size_t k = 0; map && map->kind == YAML_MAPPING && k < map->count; k++) {
+    for (size_t k = 0; map != NULL && map->kind == YAML_MAPPING && k < map->count; k++) {
         if (text_equal(map->keys[k]->text, property))
             return of_value ? map->items[k]->position : map->keys[k]->position;
     }
-    return section ? section->position : (struct position){0};
+    return section != NULL ? section->position : (struct position){0};
 }
 
 void kafka_settings_validate(const struct config_section *section, const struct yaml_node *node,
@@ -184,14 +184,14 @@ void kafka_settings_validate(const struct config_section *section, const struct 
         /* librdkafka's text repeats the value, which may be a secret under a wrong name; so it is not shown. */
         char unused[ERRSTR_SIZE];
 
-        if (reason) {
+        if (reason != NULL) {
             (void)diagnostics_error(diagnostics, position_of(node, name, false), "'%s' cannot be set here: %s", name,
                                     reason);
             continue;
         }
         if (check_file(name, settings->properties.values[k], position_of(node, name, true), diagnostics) < 0)
             continue;
-        if (secret_of(name)) {
+        if (secret_of(name) != NULL) {
             struct secret secret;
             struct error err = ERROR_INIT;
 
@@ -319,10 +319,10 @@ static int set_configured(rd_kafka_conf_t *conf, const struct config_map *proper
         const char *secret = secret_of(name);
         const char *reason = reason_of_refusal(name);
 
-        if (reason)
+        if (reason != NULL)
             return error_set(err, ERROR_CONFIG, "kafka.bad_property", "'%s' cannot be set: %s", name, reason);
-        if ((secret ? set_secret(conf, secret, properties->values[k], err)
-                    : set(conf, name, properties->values[k], err)) < 0)
+        if ((secret != NULL ? set_secret(conf, secret, properties->values[k], err)
+                            : set(conf, name, properties->values[k], err)) < 0)
             return -1;
     }
     return 0;
@@ -332,7 +332,7 @@ static int set_role(rd_kafka_conf_t *conf, const struct kafka_settings *settings
                     const char *identity, const char *instance, struct error *err)
 {
     if (set(conf, "bootstrap.servers", settings->bootstrap_servers, err) < 0 ||
-        set(conf, "client.id", instance ? instance : "tandem", err) < 0)
+        set(conf, "client.id", instance != NULL ? instance : "tandem", err) < 0)
         return -1;
     if (role == KAFKA_TRANSACTIONAL) {
         int64_t timeout_ms = settings->transaction_timeout_ms;
@@ -346,7 +346,8 @@ static int set_role(rd_kafka_conf_t *conf, const struct kafka_settings *settings
                    : 0;
     }
     if (role == KAFKA_CONSUMER) {
-        if (set(conf, "group.id", identity, err) < 0 || (instance && set(conf, "group.instance.id", instance, err) < 0))
+        if (set(conf, "group.id", identity, err) < 0 ||
+            (instance != NULL && set(conf, "group.instance.id", instance, err) < 0))
             return -1;
         return set_number(conf, "session.timeout.ms", settings->session_timeout_ms, err) < 0 ||
                        set_number(conf, "heartbeat.interval.ms", settings->session_timeout_ms / 4, err) < 0
@@ -385,10 +386,10 @@ int kafka_client_new(const struct kafka_settings *settings, enum kafka_role role
         return -1;
     }
     rd_kafka_conf_set_log_cb(conf, on_log);
-    if (prepare)
+    if (prepare != NULL)
         prepare(conf, arg);
     client = rd_kafka_new(type, conf, reason, sizeof(reason));
-    if (!client) {
+    if (client == NULL) {
         rd_kafka_conf_destroy(conf);
         return error_set(err, ERROR_CONFIG, "kafka.client", "librdkafka refuses the settings: %s", reason);
     }

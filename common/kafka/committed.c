@@ -28,7 +28,7 @@ static void ask(void *arg)
 
     (void)rd_kafka_AdminOptions_set_request_timeout(options, REQUEST_TIMEOUT_MS, unused, sizeof(unused));
     refused = rd_kafka_AdminOptions_set_require_stable_offsets(options, 1);
-    if (refused)
+    if (refused != NULL)
         rd_kafka_error_destroy(refused);
     rd_kafka_ListConsumerGroupOffsets(lookup->client, &lookup->request, 1, options, lookup->queue);
     rd_kafka_AdminOptions_destroy(options);
@@ -47,7 +47,7 @@ static rd_kafka_resp_err_t error_of(rd_kafka_event_t *event, const rd_kafka_topi
     groups = rd_kafka_ListConsumerGroupOffsets_result_groups(result, &count);
     if (count != 1)
         return RD_KAFKA_RESP_ERR__BAD_MSG;
-    if (rd_kafka_group_result_error(groups[0]))
+    if (rd_kafka_group_result_error(groups[0]) != NULL)
         return rd_kafka_error_code(rd_kafka_group_result_error(groups[0]));
     partitions = rd_kafka_group_result_partitions(groups[0]);
     for (int k = 0; k < partitions->cnt; k++) {
@@ -90,9 +90,9 @@ static bool serve(void *arg)
     rd_kafka_event_t *event = rd_kafka_queue_poll(lookup->queue, 0);
 
     /* One question is under way at a time, so there is one answer. */
-    if (event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT)
+    if (event != NULL && rd_kafka_event_type(event) == RD_KAFKA_EVENT_LISTCONSUMERGROUPOFFSETS_RESULT)
         answer(lookup, event);
-    if (event)
+    if (event != NULL)
         rd_kafka_event_destroy(event);
     return false;
 }
@@ -103,7 +103,7 @@ int committed_lookup_new(struct loop *loop, rd_kafka_t *client, const char *grou
 {
     struct committed_lookup *lookup = calloc(1, sizeof(*lookup));
 
-    if (!lookup)
+    if (lookup == NULL)
         return error_no_memory(err);
     lookup->client = client;
     lookup->on_found = on_found;
@@ -111,7 +111,7 @@ int committed_lookup_new(struct loop *loop, rd_kafka_t *client, const char *grou
     lookup->request = rd_kafka_ListConsumerGroupOffsets_new(group_id, partitions);
     lookup->queue = rd_kafka_queue_new(client);
     lookup->repeat = loop_timer_new(loop, ask, lookup);
-    if (!lookup->request || !lookup->queue || !lookup->repeat) {
+    if (lookup->request == NULL || lookup->queue == NULL || lookup->repeat == NULL) {
         (void)error_no_memory(err);
         goto out;
     }
@@ -127,13 +127,13 @@ out:
 
 void committed_lookup_free(struct committed_lookup *lookup)
 {
-    if (!lookup)
+    if (lookup == NULL)
         return;
     loop_timer_free(lookup->repeat);
     queue_watch_free(lookup->watch);
-    if (lookup->queue)
+    if (lookup->queue != NULL)
         rd_kafka_queue_destroy(lookup->queue);
-    if (lookup->request)
+    if (lookup->request != NULL)
         rd_kafka_ListConsumerGroupOffsets_destroy(lookup->request);
     free(lookup);
 }

@@ -126,11 +126,11 @@ static void free_partitions(struct partition *partitions, size_t count)
 
 static void note_committed(struct consumer *consumer, const rd_kafka_topic_partition_list_t *list)
 {
-    for (int k = 0; list && k < list->cnt; k++) {
+    for (int k = 0; list != NULL && k < list->cnt; k++) {
         const rd_kafka_topic_partition_t *entry = &list->elems[k];
         struct partition *partition = find_partition(consumer, entry->topic, entry->partition);
 
-        if (!partition || entry->err != RD_KAFKA_RESP_ERR_NO_ERROR || entry->offset < 0)
+        if (partition == NULL || entry->err != RD_KAFKA_RESP_ERR_NO_ERROR || entry->offset < 0)
             continue;
         offsets_committed(partition->offsets, entry->offset);
         if (entry->offset > partition->resume_from)
@@ -189,7 +189,7 @@ static void commit_soon(struct consumer *consumer)
     if (consumer->is_committing)
         return;
     list = committable(consumer, consumer->is_doubtful);
-    if (!list)
+    if (list == NULL)
         return;
     if (rd_kafka_commit(consumer->client, list, 1) == RD_KAFKA_RESP_ERR_NO_ERROR) {
         consumer->is_committing = true;
@@ -205,18 +205,18 @@ static void commit_now(struct consumer *consumer, int64_t wait_ms)
     rd_kafka_queue_t *answers;
     rd_kafka_event_t *event = NULL;
 
-    if (!list)
+    if (list == NULL)
         return;
     answers = rd_kafka_queue_new(consumer->client);
     if (rd_kafka_commit_queue(consumer->client, list, answers, NULL, NULL) == RD_KAFKA_RESP_ERR_NO_ERROR)
         event = rd_kafka_queue_poll(answers, (int)wait_ms);
-    if (event && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (event != NULL && rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR)
         note_committed(consumer, rd_kafka_event_topic_partition_list(event));
     else
         log_warning("kafka.last_commit_failed",
-                    LOG_TEXT("reason", event ? rd_kafka_err2name(rd_kafka_event_error(event)) : "no answer"),
+                    LOG_TEXT("reason", event != NULL ? rd_kafka_err2name(rd_kafka_event_error(event)) : "no answer"),
                     LOG_INTEGER("partitions", list->cnt));
-    if (event)
+    if (event != NULL)
         rd_kafka_event_destroy(event);
     rd_kafka_queue_destroy(answers);
     rd_kafka_topic_partition_list_destroy(list);
@@ -235,7 +235,7 @@ static int make_partitions(const struct consumer *consumer, const rd_kafka_topic
 {
     struct partition *partitions = calloc((size_t)starts->cnt + 1, sizeof(*partitions));
 
-    if (!partitions)
+    if (partitions == NULL)
         return error_no_memory(err);
     for (int k = 0; k < starts->cnt; k++) {
         const rd_kafka_topic_partition_t *start = &starts->elems[k];
@@ -251,7 +251,7 @@ static int make_partitions(const struct consumer *consumer, const rd_kafka_topic
         partitions[k].offsets = offsets_new();
         partitions[k].last_offset = -1;
         partitions[k].resume_from = start->offset >= 0 ? start->offset : -1;
-        if (!partitions[k].topic || !partitions[k].offsets) {
+        if (partitions[k].topic == NULL || partitions[k].offsets == NULL) {
             free_partitions(partitions, (size_t)k + 1);
             return error_no_memory(err);
         }
@@ -266,7 +266,7 @@ static void on_starts_found(void *arg, const rd_kafka_topic_partition_list_t *st
     struct error failure = ERROR_INIT;
     rd_kafka_resp_err_t code;
 
-    if (!starts) {
+    if (starts == NULL) {
         end_lookup(consumer);
         fail(consumer, err);
         return;
@@ -289,7 +289,7 @@ static void on_starts_found(void *arg, const rd_kafka_topic_partition_list_t *st
     /* A new generation has just let us in. */
     consumer->is_doubtful = false;
     regulate_all(consumer);
-    for (size_t k = 0; consumer->callbacks.on_assigned && k < consumer->partition_count; k++)
+    for (size_t k = 0; consumer->callbacks.on_assigned != NULL && k < consumer->partition_count; k++)
         consumer->callbacks.on_assigned(consumer->arg, consumer->partitions[k].topic, consumer->partitions[k].number);
     log_info("kafka.assigned", LOG_TEXT("group", consumer->group_id),
              LOG_INTEGER("partitions", consumer->partition_count));
@@ -324,7 +324,7 @@ static void give_up_partitions(struct consumer *consumer, bool is_lost)
     consumer->is_assigned = false;
     lag_watch(consumer->lag, NULL);
     rd_kafka_assign(consumer->client, NULL);
-    for (size_t k = 0; consumer->callbacks.on_revoked && k < count; k++)
+    for (size_t k = 0; consumer->callbacks.on_revoked != NULL && k < count; k++)
         consumer->callbacks.on_revoked(consumer->arg, partitions[k].topic, partitions[k].number);
     free_partitions(partitions, count);
 }
@@ -383,7 +383,7 @@ static void hand_out(struct consumer *consumer, const rd_kafka_message_t *native
     native_read(native, &message);
     partition = find_partition(consumer, message.topic, message.partition);
     /* A message that was handed out already may come again after a fetch was repeated. */
-    if (!partition || message.offset <= partition->last_offset)
+    if (partition == NULL || message.offset <= partition->last_offset)
         return;
     if (offsets_begin(partition->offsets, message.offset, message.timestamp_ms) < 0) {
         (void)error_no_memory(&err);
@@ -431,7 +431,7 @@ static bool serve(void *arg)
     note_turn(consumer);
     do {
         native = rd_kafka_consumer_poll(consumer->client, 0);
-        if (!native)
+        if (native == NULL)
             return false;
         if (native->err == RD_KAFKA_RESP_ERR_NO_ERROR)
             hand_out(consumer, native);
@@ -484,7 +484,7 @@ static int64_t first_unfinished(void *arg, const char *topic, int32_t number)
     int64_t offset;
     int64_t written_ms;
 
-    if (!partition)
+    if (partition == NULL)
         return -1;
     if (offsets_first_unfinished(partition->offsets, &offset, &written_ms))
         return offset;
@@ -502,7 +502,7 @@ static int subscribe(struct consumer *consumer, const char *const *topics, struc
     for (size_t k = 0; topics[k]; k++) {
         char *name = kafka_topic_name(consumer->settings, topics[k]);
 
-        if (!name) {
+        if (name == NULL) {
             result = error_no_memory(err);
             goto out;
         }
@@ -523,7 +523,7 @@ int consumer_new(struct loop *loop, const struct kafka_settings *settings, const
 {
     struct consumer *consumer = calloc(1, sizeof(*consumer));
 
-    if (!consumer)
+    if (consumer == NULL)
         return error_no_memory(err);
     consumer->loop = loop;
     consumer->settings = settings;
@@ -546,7 +546,7 @@ int consumer_new(struct loop *loop, const struct kafka_settings *settings, const
                        (const char *const[]){options->group, NULL});
     consumer->group_id = kafka_topic_name(settings, options->group);
     consumer->tick = loop_timer_new(loop, on_tick, consumer);
-    if (!consumer->group_id || !consumer->tick) {
+    if (consumer->group_id == NULL || consumer->tick == NULL) {
         (void)error_no_memory(err);
         goto out;
     }
@@ -571,7 +571,7 @@ void consumer_finish(struct consumer *consumer, const char *topic, int32_t parti
 {
     struct partition *found = find_partition(consumer, topic, partition);
 
-    if (!found)
+    if (found == NULL)
         return;
     offsets_finish(found->offsets, offset);
     regulate(consumer, found);
@@ -579,7 +579,7 @@ void consumer_finish(struct consumer *consumer, const char *topic, int32_t parti
 
 bool consumer_owns(const struct consumer *consumer, const char *topic, int32_t partition)
 {
-    return find_partition(consumer, topic, partition) && !consumer->is_doubtful && !consumer->has_failed &&
+    return find_partition(consumer, topic, partition) != NULL && !consumer->is_doubtful && !consumer->has_failed &&
            !rd_kafka_assignment_lost(consumer->client) &&
            clock_monotonic_ms() - consumer->last_turn_ms < consumer->settings->session_timeout_ms;
 }
@@ -625,20 +625,20 @@ static void leave(struct consumer *consumer, int64_t close_ms)
 
 void consumer_free(struct consumer *consumer, int64_t close_ms)
 {
-    if (!consumer)
+    if (consumer == NULL)
         return;
     consumer->is_closing = true;
     consumer->is_stopped = true;
     consumer->callbacks.on_revoked = NULL;
     loop_timer_free(consumer->tick);
     end_lookup(consumer);
-    if (consumer->client && consumer->watch)
+    if (consumer->client != NULL && consumer->watch != NULL)
         leave(consumer, close_ms);
     lag_free(consumer->lag);
     queue_watch_free(consumer->watch);
-    if (consumer->queue)
+    if (consumer->queue != NULL)
         rd_kafka_queue_destroy(consumer->queue);
-    if (consumer->client)
+    if (consumer->client != NULL)
         rd_kafka_destroy_flags(consumer->client, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     free_partitions(consumer->partitions, consumer->partition_count);
     free(consumer->group_id);

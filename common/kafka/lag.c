@@ -88,7 +88,7 @@ static void take_end(struct lag *lag, const rd_kafka_topic_partition_t *end)
     int64_t unfinished;
 
     /* An answer may speak of partitions that were given away since the question. */
-    if (!partition || end->err != RD_KAFKA_RESP_ERR_NO_ERROR || end->offset < 0)
+    if (partition == NULL || end->err != RD_KAFKA_RESP_ERR_NO_ERROR || end->offset < 0)
         return;
     unfinished = lag->first_unfinished(lag->arg, end->topic, end->partition);
     /* The reader may have gone past an end that was true when the broker told it. */
@@ -102,7 +102,7 @@ static void take_answer(struct lag *lag, rd_kafka_event_t *event)
     const rd_kafka_ListOffsetsResultInfo_t **infos;
     size_t count = 0;
 
-    if (!result || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (result == NULL || rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) {
         log_debug("kafka.lag_not_known", LOG_TEXT("reason", rd_kafka_err2name(rd_kafka_event_error(event))));
         return;
     }
@@ -116,12 +116,12 @@ static bool serve(void *arg)
     struct lag *lag = arg;
     rd_kafka_event_t *event = rd_kafka_queue_poll(lag->queue, 0);
 
-    if (event && rd_kafka_event_type(event) == RD_KAFKA_EVENT_LISTOFFSETS_RESULT) {
+    if (event != NULL && rd_kafka_event_type(event) == RD_KAFKA_EVENT_LISTOFFSETS_RESULT) {
         lag->is_asking = false;
         take_answer(lag, event);
         loop_timer_set(lag->next, INTERVAL_MS);
     }
-    if (event)
+    if (event != NULL)
         rd_kafka_event_destroy(event);
     return false;
 }
@@ -131,7 +131,7 @@ int lag_new(struct loop *loop, rd_kafka_t *client, const char *group, lag_unfini
 {
     struct lag *lag = calloc(1, sizeof(*lag));
 
-    if (!lag)
+    if (lag == NULL)
         return error_no_memory(err);
     lag->client = client;
     lag->first_unfinished = first_unfinished;
@@ -141,7 +141,7 @@ int lag_new(struct loop *loop, rd_kafka_t *client, const char *group, lag_unfini
     lag->group = text_copy(group);
     lag->queue = rd_kafka_queue_new(client);
     lag->next = loop_timer_new(loop, ask, lag);
-    if (!lag->group || !lag->queue || !lag->next) {
+    if (lag->group == NULL || lag->queue == NULL || lag->next == NULL) {
         (void)error_no_memory(err);
         goto out;
     }
@@ -157,15 +157,15 @@ out:
 void lag_watch(struct lag *lag, const rd_kafka_topic_partition_list_t *partitions)
 {
     forget_partitions(lag);
-    lag->partitions = partitions ? calloc((size_t)partitions->cnt + 1, sizeof(*lag->partitions)) : NULL;
-    if (!lag->partitions)
+    lag->partitions = partitions != NULL ? calloc((size_t)partitions->cnt + 1, sizeof(*lag->partitions)) : NULL;
+    if (lag->partitions == NULL)
         return;
     for (int k = 0; k < partitions->cnt; k++) {
         const rd_kafka_topic_partition_t *entry = &partitions->elems[k];
         char number[NUMBER_SIZE];
         char *topic = text_copy(entry->topic);
 
-        if (!topic)
+        if (topic == NULL)
             continue;
         (void)snprintf(number, sizeof(number), "%d", (int)entry->partition);
         lag->partitions[lag->partition_count++] = (struct watched){
@@ -178,12 +178,12 @@ void lag_watch(struct lag *lag, const rd_kafka_topic_partition_list_t *partition
 
 void lag_free(struct lag *lag)
 {
-    if (!lag)
+    if (lag == NULL)
         return;
     forget_partitions(lag);
     loop_timer_free(lag->next);
     queue_watch_free(lag->watch);
-    if (lag->queue)
+    if (lag->queue != NULL)
         rd_kafka_queue_destroy(lag->queue);
     free(lag->group);
     free(lag);

@@ -8,7 +8,7 @@ const char *kafka_message_header(const struct kafka_message *message, const char
     for (size_t k = 0; k < message->header_count; k++) {
         if (strcmp(message->headers[k].name, name) != 0)
             continue;
-        if (message->headers[k].value)
+        if (message->headers[k].value != NULL)
             *ret_length = message->headers[k].length;
         return message->headers[k].value;
     }
@@ -17,7 +17,7 @@ const char *kafka_message_header(const struct kafka_message *message, const char
 
 void kafka_message_add_header(struct kafka_message *message, const char *name, const char *value)
 {
-    if (!value || message->header_count == KAFKA_HEADERS_MAX)
+    if (value == NULL || message->header_count == KAFKA_HEADERS_MAX)
         return;
     message->headers[message->header_count++] =
         (struct kafka_header){.name = name, .value = value, .length = strlen(value)};

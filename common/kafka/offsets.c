@@ -25,7 +25,7 @@ struct offsets *offsets_new(void)
 {
     struct offsets *offsets = calloc(1, sizeof(*offsets));
 
-    if (offsets) {
+    if (offsets != NULL) {
         offsets->passed = -1;
         offsets->committed = -1;
     }
@@ -34,7 +34,7 @@ struct offsets *offsets_new(void)
 
 void offsets_free(struct offsets *offsets)
 {
-    if (!offsets)
+    if (offsets == NULL)
         return;
     free(offsets->entries);
     free(offsets);
@@ -53,7 +53,7 @@ static int grow(struct offsets *offsets)
     if (capacity > SIZE_MAX / sizeof(*entries) / 2)
         return -1;
     entries = malloc(capacity * sizeof(*entries));
-    if (!entries)
+    if (entries == NULL)
         return -1;
     for (size_t k = 0; k < offsets->count; k++)
         entries[k] = *entry_at(offsets, k);
@@ -97,7 +97,7 @@ void offsets_finish(struct offsets *offsets, int64_t offset)
 {
     struct offset_entry *entry = find(offsets, offset);
 
-    if (!entry || entry->is_finished)
+    if (entry == NULL || entry->is_finished)
         return;
     entry->is_finished = true;
     offsets->unfinished--;

@@ -72,7 +72,7 @@ static void link_delivery(struct client_handle *handle, struct delivery *deliver
 {
     delivery->handle = handle;
     delivery->next = handle->deliveries;
-    if (delivery->next)
+    if (delivery->next != NULL)
         delivery->next->previous = delivery;
     handle->deliveries = delivery;
     handle->outstanding++;
@@ -80,11 +80,11 @@ static void link_delivery(struct client_handle *handle, struct delivery *deliver
 
 static void unlink_delivery(struct delivery *delivery)
 {
-    if (delivery->previous)
+    if (delivery->previous != NULL)
         delivery->previous->next = delivery->next;
     else
         delivery->handle->deliveries = delivery->next;
-    if (delivery->next)
+    if (delivery->next != NULL)
         delivery->next->previous = delivery->previous;
     delivery->handle->outstanding--;
 }
@@ -94,8 +94,8 @@ static void end_delivery(struct delivery *delivery, const struct error *err)
     struct producer *producer = delivery->handle->producer;
 
     unlink_delivery(delivery);
-    metric_count(producer->deliveries_metric, err ? err->code : "ok", NULL, NULL, NULL);
-    if (delivery->on_delivered)
+    metric_count(producer->deliveries_metric, err != NULL ? err->code : "ok", NULL, NULL, NULL);
+    if (delivery->on_delivered != NULL)
         delivery->on_delivered(delivery->arg, err);
     free(delivery);
 }
@@ -208,7 +208,7 @@ static void start_probe(void *arg)
     struct producer *producer = arg;
     struct client_handle *handle = producer->current;
 
-    if (!handle || handle->is_probing)
+    if (handle == NULL || handle->is_probing)
         return;
     handle->is_probing = true;
     handle->probe_ok = false;
@@ -223,7 +223,7 @@ static void release_watch(struct client_handle *handle)
 {
     queue_watch_free(handle->watch);
     handle->watch = NULL;
-    if (handle->queue)
+    if (handle->queue != NULL)
         rd_kafka_queue_destroy(handle->queue);
     handle->queue = NULL;
 }
@@ -233,13 +233,13 @@ static void destroy_client(void *arg)
 {
     struct client_handle *handle = arg;
 
-    for (size_t k = 0; handle->topics && k < handle->producer->topic_count; k++) {
-        if (handle->topics[k])
+    for (size_t k = 0; handle->topics != NULL && k < handle->producer->topic_count; k++) {
+        if (handle->topics[k] != NULL)
             rd_kafka_topic_destroy(handle->topics[k]);
     }
     free(handle->topics);
     handle->topics = NULL;
-    if (handle->client)
+    if (handle->client != NULL)
         rd_kafka_destroy(handle->client);
     handle->client = NULL;
 }
@@ -264,11 +264,11 @@ static int make_handle(struct producer *producer, struct client_handle **ret_han
 {
     struct client_handle *handle = calloc(1, sizeof(*handle));
 
-    if (!handle)
+    if (handle == NULL)
         return error_no_memory(err);
     handle->producer = producer;
     handle->topics = calloc(producer->topic_count + 1, sizeof(rd_kafka_topic_t *));
-    if (!handle->topics) {
+    if (handle->topics == NULL) {
         (void)error_no_memory(err);
         goto out;
     }
@@ -277,7 +277,7 @@ static int make_handle(struct producer *producer, struct client_handle **ret_han
         goto out;
     for (size_t k = 0; k < producer->topic_count; k++) {
         handle->topics[k] = rd_kafka_topic_new(handle->client, producer->topics[k], NULL);
-        if (!handle->topics[k]) {
+        if (handle->topics[k] == NULL) {
             (void)kafka_error(err, rd_kafka_last_error(), producer->topics[k]);
             goto out;
         }
@@ -322,7 +322,7 @@ static void retire_failed(struct producer *producer)
 /* For messages whose report did not come; afterwards there is none. */
 static void fail_all(struct client_handle *handle)
 {
-    while (handle->deliveries) {
+    while (handle->deliveries != NULL) {
         struct error err = ERROR_INIT;
 
         (void)kafka_error(&err, RD_KAFKA_RESP_ERR__DESTROY, "delivery");
@@ -335,7 +335,7 @@ static bool advance_retired(struct client_handle *handle)
 {
     if (handle->is_destroyed)
         return true;
-    if (!handle->watch || handle->is_probing)
+    if (handle->watch == NULL || handle->is_probing)
         return false;
     if (handle->outstanding > 0 && clock_monotonic_ms() - handle->retired_ms < PURGED_WAIT_MS)
         return false;
@@ -351,7 +351,7 @@ static void on_upkeep(void *arg)
     struct producer *producer = arg;
     struct client_handle **place = &producer->retired;
 
-    while (*place) {
+    while (*place != NULL) {
         struct client_handle *handle = *place;
 
         if (advance_retired(handle)) {
@@ -361,7 +361,7 @@ static void on_upkeep(void *arg)
             place = &handle->next;
         }
     }
-    if (!producer->current)
+    if (producer->current == NULL)
         make_current(producer);
     loop_timer_set(producer->upkeep, UPKEEP_INTERVAL_MS);
 }
@@ -372,14 +372,14 @@ static int copy_topics(struct producer *producer, const char *const *topics, str
 {
     size_t count = 0;
 
-    while (topics && topics[count])
+    while (topics != NULL && topics[count] != NULL)
         count++;
     producer->topics = calloc(count + 1, sizeof(*producer->topics));
-    if (!producer->topics)
+    if (producer->topics == NULL)
         return error_no_memory(err);
     for (; producer->topic_count < count; producer->topic_count++) {
         producer->topics[producer->topic_count] = kafka_topic_name(producer->settings, topics[producer->topic_count]);
-        if (!producer->topics[producer->topic_count])
+        if (producer->topics[producer->topic_count] == NULL)
             return error_no_memory(err);
     }
     return 0;
@@ -390,7 +390,7 @@ int producer_new(struct loop *loop, const struct kafka_settings *settings, const
 {
     struct producer *producer = calloc(1, sizeof(*producer));
 
-    if (!producer)
+    if (producer == NULL)
         return error_no_memory(err);
     producer->loop = loop;
     producer->settings = settings;
@@ -404,10 +404,10 @@ int producer_new(struct loop *loop, const struct kafka_settings *settings, const
         metrics_series(metrics_declare(METRIC_COUNTER, "tandem_kafka_producer_recreated_total", "",
                                        "Producers replaced after a fatal error of the client library."),
                        (const char *const[]){NULL});
-    producer->instance = instance ? text_copy(instance) : NULL;
+    producer->instance = instance != NULL ? text_copy(instance) : NULL;
     producer->upkeep = loop_timer_new(loop, on_upkeep, producer);
     producer->probe = loop_timer_new(loop, start_probe, producer);
-    if ((instance && !producer->instance) || !producer->upkeep || !producer->probe) {
+    if ((instance != NULL && producer->instance == NULL) || producer->upkeep == NULL || producer->probe == NULL) {
         (void)error_no_memory(err);
         goto out;
     }
@@ -429,10 +429,10 @@ int producer_send(struct producer *producer, const struct kafka_message *message
     struct delivery *delivery;
     rd_kafka_resp_err_t code;
 
-    if (!handle || producer->is_closing)
+    if (handle == NULL || producer->is_closing)
         return error_set(err, ERROR_TRANSIENT, "kafka.client_replaced", "the producer is not there at the moment");
     delivery = calloc(1, sizeof(*delivery));
-    if (!delivery)
+    if (delivery == NULL)
         return error_no_memory(err);
     delivery->on_delivered = on_delivered;
     delivery->arg = arg;
@@ -451,7 +451,7 @@ int producer_send(struct producer *producer, const struct kafka_message *message
 
 size_t producer_outstanding(const struct producer *producer)
 {
-    size_t count = producer->current ? producer->current->outstanding : 0;
+    size_t count = producer->current != NULL ? producer->current->outstanding : 0;
 
     for (const struct client_handle *handle = producer->retired; handle; handle = handle->next)
         count += handle->outstanding;
@@ -460,7 +460,7 @@ size_t producer_outstanding(const struct producer *producer)
 
 bool producer_is_ready(const struct producer *producer)
 {
-    return producer->current && producer->current->is_reachable && !producer->current->has_failed;
+    return producer->current != NULL && producer->current->is_reachable && !producer->current->has_failed;
 }
 
 /* Every report is served before this returns, so that no callback is forgotten. */
@@ -484,14 +484,14 @@ static void close_handle(struct client_handle *handle, int64_t flush_ms)
 
 void producer_free(struct producer *producer, int64_t flush_ms)
 {
-    if (!producer)
+    if (producer == NULL)
         return;
     producer->is_closing = true;
     loop_timer_free(producer->upkeep);
     loop_timer_free(producer->probe);
-    if (producer->current)
+    if (producer->current != NULL)
         close_handle(producer->current, flush_ms);
-    while (producer->retired) {
+    while (producer->retired != NULL) {
         struct client_handle *handle = producer->retired;
 
         producer->retired = handle->next;

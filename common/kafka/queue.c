@@ -34,7 +34,7 @@ int queue_watch_new(struct loop *loop, rd_kafka_queue_t *queue, bool (*serve)(vo
 {
     struct queue_watch *watch = calloc(1, sizeof(*watch));
 
-    if (!watch)
+    if (watch == NULL)
         return error_no_memory(err);
     watch->queue = queue;
     watch->serve = serve;
@@ -46,7 +46,7 @@ int queue_watch_new(struct loop *loop, rd_kafka_queue_t *queue, bool (*serve)(vo
         return -1;
     }
     watch->event = event_new(loop_base(loop), watch->fd, EV_READ | EV_PERSIST, on_readable, watch);
-    if (!watch->event || event_add(watch->event, NULL) < 0) {
+    if (watch->event == NULL || event_add(watch->event, NULL) < 0) {
         queue_watch_free(watch);
         return error_no_memory(err);
     }
@@ -64,10 +64,10 @@ void queue_watch_wake(struct queue_watch *watch)
 
 void queue_watch_free(struct queue_watch *watch)
 {
-    if (!watch)
+    if (watch == NULL)
         return;
     rd_kafka_queue_io_event_enable(watch->queue, -1, NULL, 0);
-    if (watch->event)
+    if (watch->event != NULL)
         event_free(watch->event);
     close(watch->fd);
     free(watch);

@@ -39,7 +39,7 @@ static struct reader_partition *find_partition(const struct reader *reader, int3
 {
     struct reader_partition *partition = reader->partitions;
 
-    while (partition && partition->number != number)
+    while (partition != NULL && partition->number != number)
         partition = partition->next;
     return partition;
 }
@@ -65,7 +65,7 @@ static void ask_end(struct reader *reader, int32_t number)
 
     (void)rd_kafka_AdminOptions_set_request_timeout(options, END_REQUEST_TIMEOUT_MS, unused, sizeof(unused));
     refused = rd_kafka_AdminOptions_set_isolation_level(options, RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED);
-    if (refused)
+    if (refused != NULL)
         rd_kafka_error_destroy(refused);
     rd_kafka_topic_partition_list_add(list, reader->topic_name, number)->offset = RD_KAFKA_OFFSET_SPEC_LATEST;
     rd_kafka_ListOffsets(reader->client, list, options, reader->answers);
@@ -114,7 +114,7 @@ static void take_end(struct reader *reader, rd_kafka_event_t *event)
             code = RD_KAFKA_RESP_ERR__BAD_MSG;
         }
     }
-    if (code != RD_KAFKA_RESP_ERR_NO_ERROR || !found) {
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR || found == NULL) {
         (void)kafka_error(&err, code, reader->topic_name);
         if (err.class == ERROR_TRANSIENT)
             loop_timer_set(reader->repeat, END_REPEAT_DELAY_MS);
@@ -124,7 +124,7 @@ static void take_end(struct reader *reader, rd_kafka_event_t *event)
     }
     partition = find_partition(reader, found->partition);
     /* It may have been taken out meanwhile, or asked about twice. */
-    if (partition && partition->end < 0)
+    if (partition != NULL && partition->end < 0)
         start(reader, partition, found->offset);
 }
 
@@ -135,7 +135,7 @@ static void take_partition_end(struct reader *reader, int32_t number, int64_t of
     struct reader_partition *partition = find_partition(reader, number);
 
     /* At an open transaction the partition ends earlier for us than it does in truth: then wait for the next end. */
-    if (!partition || partition->has_ended || partition->end < 0 || offset < partition->end)
+    if (partition == NULL || partition->has_ended || partition->end < 0 || offset < partition->end)
         return;
     partition->has_ended = true;
     if (!partition->follows)
@@ -155,7 +155,7 @@ static void take_message(struct reader *reader, const rd_kafka_message_t *native
             fail(reader, &err);
         else
             log_warning("kafka.reader_error", LOG_ERROR(&err));
-    } else if (find_partition(reader, native->partition)) {
+    } else if (find_partition(reader, native->partition) != NULL) {
         native_read(native, &message);
         reader->callbacks.on_message(reader->arg, &message);
     }
@@ -180,7 +180,7 @@ static bool serve_answers(void *arg)
     struct reader *reader = arg;
     rd_kafka_event_t *event = rd_kafka_queue_poll(reader->answers, 0);
 
-    if (!event)
+    if (event == NULL)
         return false;
     reader->is_serving = true;
     if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_LISTOFFSETS_RESULT)
@@ -199,7 +199,7 @@ static bool serve_messages(void *arg)
     while (!reader->has_failed && !reader->is_freed) {
         rd_kafka_message_t *native = rd_kafka_consume_queue(reader->messages, 0);
 
-        if (!native) {
+        if (native == NULL) {
             has_more = false;
             break;
         }
@@ -219,21 +219,21 @@ int reader_new(struct loop *loop, const struct kafka_settings *settings, const c
 {
     struct reader *reader = calloc(1, sizeof(*reader));
 
-    if (!reader)
+    if (reader == NULL)
         return error_no_memory(err);
     reader->loop = loop;
     reader->callbacks = *callbacks;
     reader->arg = arg;
     reader->topic_name = kafka_topic_name(settings, topic);
     reader->repeat = loop_timer_new(loop, ask_again, reader);
-    if (!reader->topic_name || !reader->repeat) {
+    if (reader->topic_name == NULL || reader->repeat == NULL) {
         (void)error_no_memory(err);
         goto out;
     }
     if (kafka_client_new(settings, KAFKA_READER, NULL, instance, NULL, NULL, &reader->client, err) < 0)
         goto out;
     reader->topic = rd_kafka_topic_new(reader->client, reader->topic_name, NULL);
-    if (!reader->topic) {
+    if (reader->topic == NULL) {
         (void)kafka_error(err, rd_kafka_last_error(), reader->topic_name);
         goto out;
     }
@@ -253,10 +253,10 @@ int reader_add(struct reader *reader, int32_t partition, int64_t from, bool foll
 {
     struct reader_partition *added;
 
-    if (find_partition(reader, partition))
+    if (find_partition(reader, partition) != NULL)
         return error_set(err, ERROR_FATAL, "kafka.unexpected", "partition %d is being read already", (int)partition);
     added = calloc(1, sizeof(*added));
-    if (!added)
+    if (added == NULL)
         return error_no_memory(err);
     added->number = partition;
     added->from = from;
@@ -272,9 +272,9 @@ void reader_remove(struct reader *reader, int32_t partition)
 {
     struct reader_partition **place = &reader->partitions;
 
-    while (*place && (*place)->number != partition)
+    while (*place != NULL && (*place)->number != partition)
         place = &(*place)->next;
-    if (*place) {
+    if (*place != NULL) {
         struct reader_partition *removed = *place;
 
         *place = removed->next;
@@ -286,18 +286,18 @@ void reader_remove(struct reader *reader, int32_t partition)
 
 static void release(struct reader *reader)
 {
-    while (reader->partitions)
+    while (reader->partitions != NULL)
         reader_remove(reader, reader->partitions->number);
     loop_timer_free(reader->repeat);
     queue_watch_free(reader->messages_watch);
     queue_watch_free(reader->answers_watch);
-    if (reader->messages)
+    if (reader->messages != NULL)
         rd_kafka_queue_destroy(reader->messages);
-    if (reader->answers)
+    if (reader->answers != NULL)
         rd_kafka_queue_destroy(reader->answers);
-    if (reader->topic)
+    if (reader->topic != NULL)
         rd_kafka_topic_destroy(reader->topic);
-    if (reader->client)
+    if (reader->client != NULL)
         rd_kafka_destroy(reader->client);
     free(reader->topic_name);
     free(reader);
@@ -305,7 +305,7 @@ static void release(struct reader *reader)
 
 void reader_free(struct reader *reader)
 {
-    if (!reader)
+    if (reader == NULL)
         return;
     if (reader->is_serving)
         reader->is_freed = true;

@@ -148,12 +148,12 @@ static int look(struct check *check, bool compares, struct error *err)
 static rd_kafka_event_t *await(struct check *check, const char *what, struct error *err)
 {
     rd_kafka_event_t *event = rd_kafka_queue_poll(check->queue, remaining_ms(check));
-    rd_kafka_resp_err_t code = event ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    rd_kafka_resp_err_t code = event != NULL ? rd_kafka_event_error(event) : RD_KAFKA_RESP_ERR__TIMED_OUT;
 
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
         return event;
     (void)kafka_error(err, code, what);
-    if (event)
+    if (event != NULL)
         rd_kafka_event_destroy(event);
     return NULL;
 }
@@ -175,8 +175,8 @@ static void compare_config(struct check *check, size_t k, const struct topic_con
 
         if (strcmp(rd_kafka_ConfigEntry_name(entries[j]), wanted->name) != 0)
             continue;
-        if (!value || strcmp(value, wanted->value) != 0)
-            tell_difference(check, k, wanted, value ? value : "not set");
+        if (value == NULL || strcmp(value, wanted->value) != 0)
+            tell_difference(check, k, wanted, value != NULL ? value : "not set");
         return;
     }
     tell_difference(check, k, wanted, "not set");
@@ -187,7 +187,7 @@ static void compare_configs(struct check *check, size_t k, const rd_kafka_Config
     size_t count;
     const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(resource, &count);
 
-    for (size_t j = 0; j < CONFIGS_MAX && TOPICS[k].configs[j].name; j++)
+    for (size_t j = 0; j < CONFIGS_MAX && TOPICS[k].configs[j].name != NULL; j++)
         compare_config(check, k, &TOPICS[k].configs[j], entries, count);
     for (size_t j = 0; j < ARRAY_LENGTH(COMMON); j++)
         compare_config(check, k, &COMMON[j], entries, count);
@@ -214,7 +214,7 @@ static int compare_all_configs(struct check *check, struct error *err)
     if (count == 0)
         return 0;
     event = await(check, "configuration of the topics", err);
-    if (!event)
+    if (event == NULL)
         return -1;
     resources = rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(event), &count);
     for (size_t j = 0; j < count && result == 0; j++) {
@@ -239,9 +239,9 @@ static rd_kafka_NewTopic_t *describe_new(const struct check *check, size_t k)
     rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(
         check->names[k], wanted_partitions(check, k), (int)check->settings->replication_factor, unused, sizeof(unused));
 
-    if (!topic)
+    if (topic == NULL)
         return NULL;
-    for (size_t j = 0; j < CONFIGS_MAX && TOPICS[k].configs[j].name; j++)
+    for (size_t j = 0; j < CONFIGS_MAX && TOPICS[k].configs[j].name != NULL; j++)
         (void)rd_kafka_NewTopic_set_config(topic, TOPICS[k].configs[j].name, TOPICS[k].configs[j].value);
     for (size_t j = 0; j < ARRAY_LENGTH(COMMON); j++)
         (void)rd_kafka_NewTopic_set_config(topic, COMMON[j].name, COMMON[j].value);
@@ -306,7 +306,7 @@ static int create_missing(struct check *check, struct error *err)
         if (check->exists[k])
             continue;
         topics[count] = describe_new(check, k);
-        if (!topics[count]) {
+        if (topics[count] == NULL) {
             rd_kafka_NewTopic_destroy_array(topics, count);
             return error_set(err, ERROR_CONFIG, "kafka.topic_settings", "%s cannot be described", check->names[k]);
         }
@@ -319,7 +319,7 @@ static int create_missing(struct check *check, struct error *err)
     rd_kafka_AdminOptions_destroy(options);
     rd_kafka_NewTopic_destroy_array(topics, count);
     event = await(check, "creating topics", err);
-    if (!event)
+    if (event == NULL)
         return -1;
     result = take_created(check, event, err);
     rd_kafka_event_destroy(event);
@@ -372,7 +372,7 @@ static int run(const struct kafka_settings *settings, int64_t timeout_ms, bool c
     (void)snprintf(check.min_insync, sizeof(check.min_insync), "%lld", (long long)min_insync);
     for (size_t k = 0; k < TOPIC_COUNT; k++) {
         check.names[k] = kafka_topic_name(settings, TOPICS[k].name);
-        if (!check.names[k]) {
+        if (check.names[k] == NULL) {
             (void)error_no_memory(err);
             goto out;
         }
@@ -385,9 +385,9 @@ static int run(const struct kafka_settings *settings, int64_t timeout_ms, bool c
         goto out;
     result = sum_up(&check, err);
 out:
-    if (check.queue)
+    if (check.queue != NULL)
         rd_kafka_queue_destroy(check.queue);
-    if (check.client)
+    if (check.client != NULL)
         rd_kafka_destroy(check.client);
     for (size_t k = 0; k < TOPIC_COUNT; k++)
         free(check.names[k]);

@@ -74,7 +74,7 @@ static void run_job(struct transaction_worker *worker, void (*job)(void *arg), v
 
 static void drop_job_offsets(struct transaction_worker *worker)
 {
-    if (worker->job_offsets)
+    if (worker->job_offsets != NULL)
         rd_kafka_topic_partition_list_destroy(worker->job_offsets);
     worker->job_offsets = NULL;
 }
@@ -83,7 +83,7 @@ static void release_producer_watch(struct transaction_worker *worker)
 {
     queue_watch_free(worker->producer_watch);
     worker->producer_watch = NULL;
-    if (worker->producer_queue)
+    if (worker->producer_queue != NULL)
         rd_kafka_queue_destroy(worker->producer_queue);
     worker->producer_queue = NULL;
 }
@@ -91,7 +91,7 @@ static void release_producer_watch(struct transaction_worker *worker)
 static void finish_revoke(struct transaction_worker *worker)
 {
     int32_t *numbers = calloc(worker->input_count + 1, sizeof(*numbers));
-    size_t count = numbers ? transaction_inputs_numbers(worker, numbers) : 0;
+    size_t count = numbers != NULL ? transaction_inputs_numbers(worker, numbers) : 0;
 
     worker->has_to_revoke = false;
     worker->is_lost = false;
@@ -261,14 +261,14 @@ static void on_starts_found(void *arg, const rd_kafka_topic_partition_list_t *st
     int32_t *numbers = NULL;
     size_t count;
 
-    if (!starts) {
+    if (starts == NULL) {
         failure = *err;
         goto out;
     }
     if (transaction_inputs_make(worker, starts, &failure) < 0)
         goto out;
     numbers = calloc(worker->input_count + 1, sizeof(*numbers));
-    if (!numbers) {
+    if (numbers == NULL) {
         (void)error_no_memory(&failure);
         goto out;
     }
@@ -345,7 +345,7 @@ static int open_transaction(struct transaction_worker *worker)
     rd_kafka_error_t *refused;
 
     refused = rd_kafka_begin_transaction(worker->producer);
-    if (refused) {
+    if (refused != NULL) {
         (void)kafka_error_take(&err, refused, "begin");
         err.class = ERROR_FATAL;
         end(worker, &err);
@@ -367,7 +367,7 @@ static void take_message(struct transaction_worker *worker, const rd_kafka_messa
     native_read(native, &message);
     input = transaction_input_find(worker, message.topic, message.partition);
     /* A message that was handed out already may come again after a fetch was repeated. */
-    if (!input || message.offset < input->next || message.offset < input->committed)
+    if (input == NULL || message.offset < input->next || message.offset < input->committed)
         return;
     if (worker->state == IDLE && open_transaction(worker) < 0)
         return;
@@ -390,7 +390,7 @@ static bool serve_consumer(void *arg)
         rd_kafka_message_t *native = rd_kafka_consumer_poll(worker->consumer, 0);
         struct error err = ERROR_INIT;
 
-        if (!native) {
+        if (native == NULL) {
             if (worker->state == OPEN)
                 start_commit(worker);
             return false;
@@ -428,7 +428,7 @@ static int64_t first_unfinished(void *arg, const char *topic, int32_t number)
     const struct input *input = transaction_input_find(worker, topic, number);
     int64_t committed;
 
-    if (!input)
+    if (input == NULL)
         return -1;
     committed = input->committed > 0 ? input->committed : 0;
     if (worker->state != IDLE || worker->aborts_in_row > 0)
@@ -456,7 +456,7 @@ static int make_consumer(struct transaction_worker *worker, const char *group, c
     for (; topics[worker->input_topic_count]; worker->input_topic_count++) {
         char *name = kafka_topic_name(worker->settings, topics[worker->input_topic_count]);
 
-        if (!name) {
+        if (name == NULL) {
             rd_kafka_topic_partition_list_destroy(list);
             return error_no_memory(err);
         }
@@ -489,7 +489,7 @@ int transaction_worker_new(struct loop *loop, const struct kafka_settings *setti
 {
     struct transaction_worker *worker = calloc(1, sizeof(*worker));
 
-    if (!worker)
+    if (worker == NULL)
         return error_no_memory(err);
     worker->loop = loop;
     worker->settings = settings;
@@ -506,8 +506,8 @@ int transaction_worker_new(struct loop *loop, const struct kafka_settings *setti
     worker->time_limit = loop_timer_new(loop, on_time_limit, worker);
     worker->pause = loop_timer_new(loop, on_pause_over, worker);
     worker->tick = loop_timer_new(loop, on_tick, worker);
-    if (!worker->group_id || !worker->transactional_id || !worker->instance || !worker->time_limit || !worker->pause ||
-        !worker->tick) {
+    if (worker->group_id == NULL || worker->transactional_id == NULL || worker->instance == NULL ||
+        worker->time_limit == NULL || worker->pause == NULL || worker->tick == NULL) {
         (void)error_no_memory(err);
         goto out;
     }
@@ -553,7 +553,7 @@ int transaction_send(struct transaction_worker *worker, const struct kafka_messa
     }
     if (code == RD_KAFKA_RESP_ERR__FATAL) {
         (void)kafka_error(err, rd_kafka_fatal_error(worker->producer, text, sizeof(text)), message->topic);
-        if (err)
+        if (err != NULL)
             err->class = ERROR_FATAL;
         return -1;
     }
@@ -564,14 +564,14 @@ int64_t transaction_committed_end(const struct transaction_worker *worker, const
 {
     const struct output *output = transaction_output_find(worker, topic);
 
-    return output && partition >= 0 && (size_t)partition < output->count ? output->committed[partition] : -1;
+    return output != NULL && partition >= 0 && (size_t)partition < output->count ? output->committed[partition] : -1;
 }
 
 static void on_consumer_closed(void *arg)
 {
     struct transaction_worker *worker = arg;
 
-    if (worker->on_drained)
+    if (worker->on_drained != NULL)
         worker->on_drained(worker->drain_arg);
 }
 
@@ -611,7 +611,7 @@ void transaction_worker_drain(struct transaction_worker *worker, void (*done)(vo
 
 void transaction_worker_free(struct transaction_worker *worker)
 {
-    if (!worker)
+    if (worker == NULL)
         return;
     worker->is_closing = true;
     atomic_store(&worker->is_giving_up, true);
@@ -624,11 +624,11 @@ void transaction_worker_free(struct transaction_worker *worker)
     drop_job_offsets(worker);
     queue_watch_free(worker->consumer_watch);
     release_producer_watch(worker);
-    if (worker->consumer_queue)
+    if (worker->consumer_queue != NULL)
         rd_kafka_queue_destroy(worker->consumer_queue);
-    if (worker->producer)
+    if (worker->producer != NULL)
         rd_kafka_destroy(worker->producer);
-    if (worker->consumer)
+    if (worker->consumer != NULL)
         rd_kafka_destroy_flags(worker->consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
     transaction_inputs_free(worker);
     transaction_outputs_free(worker);

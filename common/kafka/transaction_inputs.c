@@ -107,13 +107,13 @@ static int take_starts(struct transaction_worker *worker, const rd_kafka_topic_p
                        struct error *err)
 {
     worker->inputs = calloc((size_t)starts->cnt + 1, sizeof(*worker->inputs));
-    if (!worker->inputs)
+    if (worker->inputs == NULL)
         return error_no_memory(err);
     for (int k = 0; k < starts->cnt; k++) {
         struct input *input = &worker->inputs[k];
 
         input->topic = text_copy(starts->elems[k].topic);
-        if (!input->topic)
+        if (input->topic == NULL)
             return error_no_memory(err);
         worker->input_count++;
         input->number = starts->elems[k].partition;
@@ -132,7 +132,7 @@ int transaction_inputs_make(struct transaction_worker *worker, const rd_kafka_to
     if (take_starts(worker, starts, err) < 0)
         return -1;
     numbers = calloc(worker->input_count + 1, sizeof(*numbers));
-    if (!numbers)
+    if (numbers == NULL)
         return error_no_memory(err);
     status = check_inputs(worker, numbers, transaction_inputs_numbers(worker, numbers), err);
     free(numbers);

@@ -23,7 +23,7 @@ static void pause_job(void)
 
 static int take_or_succeed(struct error *err, rd_kafka_error_t *error, const char *what)
 {
-    return error ? kafka_error_take(err, error, what) : 0;
+    return error != NULL ? kafka_error_take(err, error, what) : 0;
 }
 
 /* The first message to a topic whose metadata is unknown waits up to a second. What does not answer is no reason not to
@@ -34,7 +34,7 @@ static void warm_metadata(const struct transaction_worker *worker)
         rd_kafka_topic_t *topic = rd_kafka_topic_new(worker->producer, worker->outputs[k].topic, NULL);
         const struct rd_kafka_metadata *metadata;
 
-        if (!topic)
+        if (topic == NULL)
             continue;
         if (rd_kafka_metadata(worker->producer, 0, topic, &metadata, METADATA_TIMEOUT_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
             rd_kafka_metadata_destroy(metadata);
@@ -47,7 +47,7 @@ void transaction_job_start(void *arg)
 {
     struct transaction_worker *worker = arg;
 
-    if (worker->producer)
+    if (worker->producer != NULL)
         rd_kafka_destroy(worker->producer);
     worker->producer = NULL;
     error_clear(&worker->job_error);
@@ -77,7 +77,7 @@ static int send_offsets(struct transaction_worker *worker, int64_t end_ms, struc
     rd_kafka_consumer_group_metadata_t *membership = rd_kafka_consumer_group_metadata(worker->consumer);
     int result;
 
-    if (!membership)
+    if (membership == NULL)
         return error_set(err, ERROR_ABORT, "kafka.rebalanced", "the consumer has no group membership");
     for (;;) {
         result = take_or_succeed(err,
@@ -138,11 +138,11 @@ static int seek_back(struct transaction_worker *worker, struct error *err)
         rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_copy(worker->job_offsets);
         /* -1: before 2.1 any other time is taken a thousand times too short. */
         rd_kafka_error_t *error = rd_kafka_seek_partitions(worker->consumer, list, -1);
-        rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+        rd_kafka_resp_err_t code = error != NULL ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
 
         for (int k = 0; k < list->cnt && code == RD_KAFKA_RESP_ERR_NO_ERROR; k++)
             code = list->elems[k].err;
-        if (error)
+        if (error != NULL)
             rd_kafka_error_destroy(error);
         rd_kafka_topic_partition_list_destroy(list);
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR || atomic_load(&worker->is_giving_up))

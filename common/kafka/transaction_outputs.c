@@ -8,16 +8,16 @@ int transaction_outputs_make(struct transaction_worker *worker, const char *cons
 {
     size_t count = 0;
 
-    while (topics[count])
+    while (topics[count] != NULL)
         count++;
     worker->outputs = calloc(count + 1, sizeof(*worker->outputs));
-    if (!worker->outputs)
+    if (worker->outputs == NULL)
         return error_no_memory(err);
     for (; worker->output_count < count; worker->output_count++) {
         struct output *output = &worker->outputs[worker->output_count];
 
         output->topic = kafka_topic_name(worker->settings, topics[worker->output_count]);
-        if (!output->topic)
+        if (output->topic == NULL)
             return error_no_memory(err);
     }
     return 0;
@@ -47,7 +47,7 @@ static int make_room(struct output *output, size_t count)
     int64_t *sent = calloc(count, sizeof(*sent));
     int64_t *committed = calloc(count, sizeof(*committed));
 
-    if (!sent || !committed) {
+    if (sent == NULL || committed == NULL) {
         free(sent);
         free(committed);
         return -1;
@@ -93,7 +93,8 @@ static void on_report(rd_kafka_t *client, const rd_kafka_message_t *native, void
     if (native->err != RD_KAFKA_RESP_ERR_NO_ERROR || native->partition < 0)
         return;
     output = transaction_output_find(worker, rd_kafka_topic_name(native->rkt));
-    if (!output || ((size_t)native->partition >= output->count && make_room(output, (size_t)native->partition + 1) < 0))
+    if (output == NULL ||
+        ((size_t)native->partition >= output->count && make_room(output, (size_t)native->partition + 1) < 0))
         return;
     if (native->offset + 1 > output->sent[native->partition])
         output->sent[native->partition] = native->offset + 1;

@@ -147,7 +147,7 @@ static void test_bad_properties_are_reported(void **state)
         kafka_settings_validate(&section, NULL, &diagnostics);
         assert_int_equal(diagnostics.error_count, 1);
         message = diagnostics_message(&diagnostics, 0, NULL);
-        if (!strstr(message, CASES[k].expected))
+        if (strstr(message, CASES[k].expected) == NULL)
             fail_msg("'%s' is not in '%s'", CASES[k].expected, message);
         assert_null(strstr(message, "secret1"));
         assert_int_equal(kafka_client_new(&settings, KAFKA_PRODUCER, NULL, "one", NULL, NULL, &client, &err), -1);

@@ -12,7 +12,7 @@
 static int set_up(void **state)
 {
     *state = offsets_new();
-    return *state ? 0 : -1;
+    return *state != NULL ? 0 : -1;
 }
 
 static int tear_down(void **state)

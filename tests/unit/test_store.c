@@ -31,7 +31,7 @@ static int setup(void **state)
 {
     (void)state;
     (void)snprintf(directory, sizeof(directory), "%s/tandem-store-XXXXXX",
-                   getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+                   getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
     return mkdtemp(directory) == NULL ? -1 : 0;
 }
 
@@ -63,7 +63,7 @@ static void put(struct store *store, int32_t partition, const char *key, const c
                                         .key = key,
                                         .key_length = strlen(key),
                                         .value = value,
-                                        .value_length = value ? strlen(value) : 0};
+                                        .value_length = value != NULL ? strlen(value) : 0};
     const struct store_position position = {.partition = partition, .offset = offset};
     struct error err = ERROR_INIT;
 
@@ -81,8 +81,8 @@ static const char *get(struct store *store, int32_t partition, const char *key)
 
     if (store_get(store, partition, key, strlen(key), &value, &length, &err) < 0)
         return err.code[0] != '\0' ? (snprintf(text, sizeof(text), "%s", err.code), text) : "?";
-    (void)snprintf(text, sizeof(text), "%.*s", (int)length, value ? value : "-");
-    if (!value)
+    (void)snprintf(text, sizeof(text), "%.*s", (int)length, value != NULL ? value : "-");
+    if (value == NULL)
         (void)snprintf(text, sizeof(text), "-");
     free(value);
     return text;

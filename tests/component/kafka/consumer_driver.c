@@ -67,14 +67,14 @@ static void on_message(void *arg, const struct kafka_message *message)
 
     log_info("driver.message", LOG_INTEGER("partition", message->partition), LOG_INTEGER("offset", message->offset),
              LOG_TEXT("value", value), LOG_INTEGER("unfinished", consumer_unfinished(run->consumer)));
-    if (run->driver.word && text_starts_with(value, run->driver.word))
+    if (run->driver.word != NULL && text_starts_with(value, run->driver.word))
         return;
     if (run->driver.interval_ms == 0) {
         consumer_finish(run->consumer, message->topic, message->partition, message->offset);
         return;
     }
     work = calloc(1, sizeof(*work));
-    if (!work)
+    if (work == NULL)
         abort();
     *work = (struct work){.run = run, .partition = message->partition, .offset = message->offset};
     work->timer = loop_timer_new(run->driver.loop, on_worked, work);
@@ -131,7 +131,7 @@ int main(int argc, char **argv)
     if (consumer_new(run.driver.loop, &run.driver.settings, &options, &callbacks, &run, &run.consumer, &err) < 0)
         return driver_failed("fatal", &err);
     on_pause = evsignal_new(loop_base(run.driver.loop), SIGUSR2, on_pause_signal, &run);
-    if (!on_pause || event_add(on_pause, NULL) < 0)
+    if (on_pause == NULL || event_add(on_pause, NULL) < 0)
         return 1;
     run.watch = loop_timer_new(run.driver.loop, on_watch, &run);
     log_info("driver.running", LOG_TEXT("topic", run.topic));

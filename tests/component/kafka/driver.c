@@ -58,7 +58,7 @@ static void add_property(struct driver *driver, char *pair)
     char *equals = strchr(pair, '=');
     size_t k = driver->settings.properties.count;
 
-    if (!equals || k == ARRAY_LENGTH(driver->property_keys))
+    if (equals == NULL || k == ARRAY_LENGTH(driver->property_keys))
         bad_option(pair);
     *equals = '\0';
     driver->property_keys[k] = pair;
@@ -131,7 +131,7 @@ void driver_begin(struct driver *driver, int argc, char **argv, void (*on_term)(
     }
     driver->on_term = evsignal_new(loop_base(driver->loop), SIGTERM, on_signal, &handler);
     driver->on_metrics = evsignal_new(loop_base(driver->loop), SIGUSR1, on_metrics, NULL);
-    if (!driver->on_term || !driver->on_metrics || event_add(driver->on_term, NULL) < 0 ||
+    if (driver->on_term == NULL || driver->on_metrics == NULL || event_add(driver->on_term, NULL) < 0 ||
         event_add(driver->on_metrics, NULL) < 0)
         _Exit(1);
 }
@@ -155,7 +155,7 @@ const char *driver_value(const struct kafka_message *message)
 {
     static char value[VALUE_SIZE];
 
-    if (!message->value)
+    if (message->value == NULL)
         return "(tombstone)";
     (void)snprintf(value, sizeof(value), "%.*s", (int)message->value_length, message->value);
     return value;

@@ -43,7 +43,7 @@ static void on_delivered(void *arg, const struct error *err)
     struct run *run = arg;
 
     run->told++;
-    log_info("driver.told", LOG_BOOLEAN("durable", !err), LOG_TEXT("code", err ? err->code : ""),
+    log_info("driver.told", LOG_BOOLEAN("durable", err == NULL), LOG_TEXT("code", err != NULL ? err->code : ""),
              LOG_INTEGER("told", run->told));
     if (run->told == run->driver.count)
         loop_stop(run->driver.loop);

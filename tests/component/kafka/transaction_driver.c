@@ -41,7 +41,7 @@ static int on_message(void *arg, const struct kafka_message *message, struct err
     if (transaction_send(run->worker, &copy, message->partition, err) < 0)
         return -1;
     run->in_transaction++;
-    if (run->driver.word && !run->has_failed_once && strcmp(driver_value(message), run->driver.word) == 0) {
+    if (run->driver.word != NULL && !run->has_failed_once && strcmp(driver_value(message), run->driver.word) == 0) {
         run->has_failed_once = true;
         return error_set(err, ERROR_TRANSIENT, "driver.refused", "refused once");
     }

@@ -19,7 +19,7 @@ rd_kafka_error_t *rd_kafka_send_offsets_to_transaction(rd_kafka_t *producer,
 
     /* Function and object pointers are the same size by POSIX, which ISO C does not say. */
     memcpy(&real, &symbol, sizeof(real));
-    if (order && unlink(order) == 0)
+    if (order != NULL && unlink(order) == 0)
         (void)raise(SIGSTOP);
     return real(producer, offsets, group, timeout_ms);
 }

@@ -15,7 +15,7 @@ static void kill_at(const char *variable, long long count)
     const char *text = getenv(variable);
     long long at;
 
-    if (text && text_parse_signed(text, &at) && count == at)
+    if (text != NULL && text_parse_signed(text, &at) && count == at)
         (void)raise(SIGKILL);
 }
 
@@ -30,7 +30,7 @@ rd_kafka_message_t *rd_kafka_consume_queue(rd_kafka_queue_t *queue, int timeout_
     /* Function and object pointers are the same size by POSIX, which ISO C does not say. */
     memcpy(&real, &symbol, sizeof(real));
     message = real(queue, timeout_ms);
-    if (message && message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (message != NULL && message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
         kill_at("TANDEM_TEST_KILL_AT_READ", ++reads);
     return message;
 }
