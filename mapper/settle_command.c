@@ -43,15 +43,16 @@ static void on_late(void *arg)
 static int check(const struct rules *rules, const struct settle_request *request, struct error *err)
 {
     const struct rule_field *field = rules_field(rules, request->field);
+    const bool is_side =
+        text_equal(request->take, side_name(SIDE_PARTNER_CENTER)) || text_equal(request->take, side_name(SIDE_CRM));
+    const char *also = is_side ? "" : "; --take wants partner-center or crm";
 
     if (field == NULL)
-        return error_set(err, ERROR_CONFIG, "settle.field", "the rules have no field '%s'", request->field);
+        return error_set(err, ERROR_CONFIG, "settle.field", "the rules have no field '%s'%s", request->field, also);
     if (field->policy != POLICY_MANUAL)
-        return error_set(err, ERROR_CONFIG, "settle.policy", "conflicts of '%s' are not left to a person",
-                         request->field);
-    if (!text_equal(request->take, side_name(SIDE_PARTNER_CENTER)) && !text_equal(request->take, side_name(SIDE_CRM)))
-        return error_set(err, ERROR_CONFIG, "settle.take", "take the value of partner-center or of crm");
-    return 0;
+        return error_set(err, ERROR_CONFIG, "settle.policy", "conflicts of '%s' are not left to a person%s",
+                         request->field, also);
+    return is_side ? 0 : error_set(err, ERROR_CONFIG, "settle.take", "--take wants partner-center or crm");
 }
 
 /* The deal as its last committed merge has left it: a conflict that stands in the audit stands there as well. */

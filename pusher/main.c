@@ -475,7 +475,9 @@ static const struct command_spec COMMANDS[] = {
     {.name = "redrive",
      .arguments = "[LETTER]...",
      .help = "Drive dead letters again, oldest first: send what was set aside to the topic it came from.",
-     .details = "Exit status: 0 when all that were named are sent, 1 when one cannot be, 78 for the configuration.\n",
+     .details =
+         "Exit status: 0 when all that were named are sent, 1 when one cannot be, 64 when it is not said which, 78 for\n"
+         "the configuration.\n",
      .options = REDRIVE_OPTIONS,
      .option_count = ARRAY_LENGTH(REDRIVE_OPTIONS),
      .needs_config = true},

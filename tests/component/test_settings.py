@@ -265,6 +265,7 @@ def test_preview_of_the_readme_prints_what_it_shows() -> None:
         ("mapper", "preview", ["--rules", "--base", "--deal", "--json", "'-'", "Exit status: 0", "64", "71", "78"]),
         ("mapper", "settle", ["--deal", "--field", "--take", "manual_conflicts", "Exit status: 0", "64", "1 when", "71", "78"]),
         ("mapper", "reference", ["docs/rules.md"]),
+        ("pusher", "redrive", ["--since", "--deal", "--all", "--again", "Exit status: 0", "1 when", "64", "78"]),
         ("pusher", "migrate", ["--conninfo-file", "--dry-run", "Exit status: 0", "72", "78"]),
     ],
 )
@@ -317,10 +318,12 @@ def test_commands_about_a_deal_tell_a_wrong_configuration_of_kafka_as_that(tmp_p
 
 
 def test_settling_what_no_person_settles_is_wrong_use(tmp_path: Path) -> None:
+    wants = "--take wants partner-center or crm"
     for field, says in {"notes2": "no field 'notes2'", "name": "not left to a person"}.items():
-        command = ["settle", "--deal", "a", "--field", field, "--take", "crm"]
-        result = asked_about_a_deal(tmp_path, "bootstrap_servers: 127.0.0.1:1", command)
-        assert result.returncode == USAGE and says in result.stderr
+        for take, also in {"crm": False, "both": True}.items():
+            command = ["settle", "--deal", "a", "--field", field, "--take", take]
+            result = asked_about_a_deal(tmp_path, "bootstrap_servers: 127.0.0.1:1", command)
+            assert result.returncode == USAGE and says in result.stderr and (wants in result.stderr) == also
 
 
 def test_too_few_brokers_for_the_replicas_are_told_with_what_to_do(tmp_path: Path, broker: Broker) -> None:
