@@ -175,21 +175,21 @@ static int test(const char *const *paths, size_t count)
 
     for (size_t k = 0; k < count; k++) {
         struct diagnostics diagnostics = DIAGNOSTICS_INIT;
-        struct rule_tests_count one = {0};
         struct text report;
 
         text_init(&report, OUTPUT_MAX);
         (void)printf("%s\n", paths[k]);
-        if (rule_tests_run(paths[k], &report, &one, &diagnostics) < 0)
+        if (rule_tests_run(paths[k], &report, &total, &diagnostics) < 0)
             status = EXIT_BAD_CONFIG;
         print_text(stdout, &report);
         print_diagnostics(&diagnostics);
         text_done(&report);
         diagnostics_done(&diagnostics);
-        total.passed += one.passed;
-        total.failed += one.failed;
     }
-    (void)printf("%zu passed, %zu failed\n", total.passed, total.failed);
+    (void)printf("%zu passed, %zu failed", total.passed, total.failed);
+    if (total.unusable > 0)
+        (void)printf(", %zu cannot be used", total.unusable);
+    (void)printf("\n");
     return status == EXIT_OK && total.failed > 0 ? EXIT_ERROR : status;
 }
 

@@ -21,7 +21,7 @@ struct run {
     json_t *pair[SIDE_COUNT]; /* the records that cases are changes of */
     struct diagnostics *diagnostics;
     struct text *report;
-    struct rule_tests_count count;
+    struct rule_tests_count *count;
 };
 
 /* --- YAML as JSON ------------------------------------------------------------------------------------------------- */
@@ -308,12 +308,12 @@ static int run_case(struct run *run, const struct yaml_node *test)
     if (status == 0) {
         const bool has_passed = problems.length == 0;
 
-        if (has_passed)
-            run->count.passed++;
-        else
-            run->count.failed++;
         if (text_appendf(run->report, "%s %s\n%s", has_passed ? "ok    " : "FAILED", name, text_string(&problems)) < 0)
             status = diagnostics_error(run->diagnostics, test->position, "the report is too long");
+        else if (has_passed)
+            run->count->passed++;
+        else
+            run->count->failed++;
     }
     input_done(&input);
     text_done(&problems);
@@ -356,25 +356,25 @@ static int run_file(struct run *run, const char *path, const struct yaml_node *r
     if (run->rules == NULL || read_pair(run, root) < 0)
         return -1;
     for (size_t k = 0; k < cases->count; k++) {
-        if (run_case(run, cases->items[k]) < 0)
+        if (run_case(run, cases->items[k]) < 0) {
+            run->count->unusable++;
             result = -1;
+        }
     }
     return result;
 }
 
-int rule_tests_run(const char *path, struct text *report, struct rule_tests_count *ret_count,
+int rule_tests_run(const char *path, struct text *report, struct rule_tests_count *count,
                    struct diagnostics *diagnostics)
 {
     const struct source *source = file_input_source(diagnostics, path);
     struct yaml_node *root = source != NULL ? yaml_parse(diagnostics, source) : NULL;
-    struct run run = {.diagnostics = diagnostics, .report = report};
+    struct run run = {.diagnostics = diagnostics, .report = report, .count = count};
     int status = root != NULL ? run_file(&run, path, root) : -1;
 
     rules_free(run.rules);
     json_decref(run.pair[SIDE_PARTNER_CENTER]);
     json_decref(run.pair[SIDE_CRM]);
     yaml_node_free(root);
-    if (status == 0)
-        *ret_count = run.count;
     return status;
 }

@@ -359,8 +359,9 @@ def test_unknown_key_in_a_rule_test_is_an_error(tmp_path: Path) -> None:
     tests = tmp_path / "tests.yaml"
     tests.write_text(
         f"rules: {RULES}\npartner_center: {{id: x}}\ncrm: {{opportunityid: y}}\n"
-        "cases:\n  - {name: typing error, expect: {actoin: none}}\n"
+        "cases:\n  - {name: typing error, expect: {actoin: none}}\n  - {name: right, expect: {action: update}}\n"
     )
     result = run("test", tests)
     assert result.returncode == BAD_CONFIG
+    assert "\n1 passed, 0 failed, 1 cannot be used\n" in result.stdout
     assert "tests.yaml:5:" in result.stderr and "did you mean 'action'?" in result.stderr
