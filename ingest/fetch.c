@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/json.h"
 #include "common/base/text.h"
 #include "common/kafka/consumer.h"
 #include "common/kafka/topics.h"
 #include "common/messages/dead_letter.h"
+#include "common/messages/record.h"
 #include "common/runtime/log.h"
 #include "common/runtime/metrics.h"
 #include "ingest/arrival.h"
@@ -15,6 +17,7 @@
 #include "ingest/fold.h"
 #include "ingest/publisher.h"
 #include "ingest/reading.h"
+#include "ingest/versions.h"
 
 enum {
     COMMIT_INTERVAL_MS = 200,
@@ -61,6 +64,7 @@ struct fetch {
     void (*on_fatal)(void *arg, const struct error *err);
     void *arg;
     struct fold *fold;
+    struct versions versions;
     struct lane lanes[FETCH_SYSTEMS_MAX + 1];
     size_t lane_count; /* the last one is for dead letters */
     struct loop_timer *timer;
@@ -69,7 +73,7 @@ struct fetch {
     void (*on_drained)(void *arg);
     void *drained_arg;
     struct metric *notifications_metric, *reads_metric, *duration_metric, *paused_metric;
-    struct series *folded, *waiting, *tests;
+    struct series *folded, *known, *waiting, *tests;
 };
 
 /* What was asked for; ends with the read. */
@@ -148,6 +152,7 @@ static void on_published(void *arg, struct fold_record *record, const struct err
         end(fetch, record);
         return;
     }
+    versions_note(&fetch->versions, record->key, NULL);
     log_warning("fetch.not_told", LOG_TEXT("record", record->key), LOG_ERROR(failure));
     repeat(fetch, record, 0);
 }
@@ -199,7 +204,12 @@ static int64_t note_failure(const struct fetch *fetch, struct lane *lane, const 
 
 static void tell_reading(struct fetch *fetch, struct fold_record *record, const struct system_answer *answer)
 {
+    const json_t *own = record_document_of(answer->documents, "own");
+    const json_t *main = own != NULL ? own : record_document_of(answer->documents, "crm");
+
     metric_add(fetch->folded, (int64_t)batch_count(record) - 1);
+    /* Nothing else of this record is looked at before it is durable. */
+    versions_note(&fetch->versions, record->key, json_text_of(main, "etag"));
     publisher_tell_reading(fetch->publisher, record, answer);
 }
 
@@ -300,14 +310,31 @@ static bool may_begin(const struct fetch *fetch, const struct lane *lane, int64_
     return condition_allows(&lane->condition, now_ms, lane->reading, (unsigned)fetch->settings.concurrent_max);
 }
 
+/* The poller has found it, and the very version was told already, after a webhook. */
+static bool is_told(const struct fetch *fetch, const struct fold_record *record)
+{
+    for (const struct fold_item *item = record->batch; item != NULL; item = item->next) {
+        const struct notification *notification = &arrival_of_const(item)->notification;
+        if (notification->origin != NOTIFICATION_POLL ||
+            !versions_is_told(&fetch->versions, record->key, notification->etag))
+            return false;
+    }
+    return true;
+}
+
 static void begin(struct fetch *fetch, struct lane *lane, struct fold_record *record)
 {
     lane->busy++;
     fetch->busy++;
-    if (lane->system != NULL)
+    if (lane->system != NULL && is_told(fetch, record)) {
+        metric_add(fetch->known, (int64_t)batch_count(record));
+        log_info("fetch.known", LOG_TEXT("record", record->key), LOG_INTEGER("notifications", batch_count(record)));
+        end(fetch, record);
+    } else if (lane->system != NULL) {
         begin_read(fetch, lane, record);
-    else
+    } else {
         publisher_set_aside(fetch->publisher, record, &arrival_of_const(record->batch)->problem);
+    }
 }
 
 /* Begins what may begin, and sets the timer for what has to wait. */
@@ -440,6 +467,11 @@ static void declare_metrics(struct fetch *fetch)
     fetch->folded = metrics_series(metrics_declare(METRIC_COUNTER, "tandem_fetch_folded_total", "",
                                                    "Notifications that were answered by the read for another one."),
                                    none);
+    fetch->known = metrics_series(
+        metrics_declare(
+            METRIC_COUNTER, "tandem_fetch_known_total", "",
+            "Changes found by polling that were not read, since a webhook's reading had told that version."),
+        none);
     fetch->waiting = metrics_series(
         metrics_declare(METRIC_GAUGE, "tandem_fetch_waiting_records", "", "Records that wait for their read."), none);
     fetch->tests = metrics_series(
@@ -489,6 +521,8 @@ int fetch_new(struct loop *loop, const struct fetch_options *options, struct fet
         (void)error_no_memory(err);
         goto out;
     }
+    if (versions_init(&fetch->versions, err) < 0)
+        goto out;
     if (publisher_new(&publisher, &fetch->publisher, err) < 0 ||
         consumer_new(loop, options->kafka, &consumer, &callbacks, fetch, &fetch->consumer, err) < 0)
         goto out;
@@ -544,6 +578,7 @@ void fetch_free(struct fetch *fetch, int64_t close_ms)
     publisher_free(fetch->publisher);
     consumer_free(fetch->consumer, close_ms);
     fold_free(fetch->fold);
+    versions_done(&fetch->versions);
     loop_timer_free(fetch->timer);
     free(fetch);
 }

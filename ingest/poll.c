@@ -266,7 +266,8 @@ static int tell(void *arg, const struct poll_news *news, struct error *err)
                                       .event = news->event,
                                       .record_type = news->record_type,
                                       .record_id = news->record_id,
-                                      .occurred_at = news->occurred_at};
+                                      .occurred_at = news->occurred_at,
+                                      .etag = news->etag};
 
     if (!telling_is_readable(&told))
         return 0;

@@ -84,7 +84,8 @@ static int take_changes(struct poll_source *source, const struct system_page *pa
         const struct poll_news news = {.event = "changed",
                                        .record_type = RECORD_TYPE,
                                        .record_id = json_text_of(document, "id"),
-                                       .occurred_at = json_text_of(document, "changed_at")};
+                                       .occurred_at = json_text_of(document, "changed_at"),
+                                       .etag = json_text_of(document, "etag")};
         if (is_recent(source, document) && tell(arg, &news, err) < 0)
             return -1;
     }

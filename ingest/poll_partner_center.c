@@ -8,7 +8,7 @@
 
 enum { TIME_DIGITS = 3 };
 
-static int tell_document(const json_t *document, const char *event,
+static int tell_document(const json_t *document, const char *event, const char *etag,
                          int (*tell)(void *arg, const struct poll_news *news, struct error *err), void *arg,
                          struct error *err)
 {
@@ -16,7 +16,8 @@ static int tell_document(const json_t *document, const char *event,
         .event = event,
         .record_type = text_equal(json_text_of(document, "role"), "related") ? "related-referral" : "referral",
         .record_id = json_text_of(document, "id"),
-        .occurred_at = json_text_of(document, "version")};
+        .occurred_at = json_text_of(document, "version"),
+        .etag = etag};
 
     return tell(arg, &news, err);
 }
@@ -52,7 +53,10 @@ static int take_changes(struct poll_source *source, const struct system_page *pa
         return -1;
     *ret_is_over = *ret_is_over || page->next == NULL;
     for (size_t i = 0; i < json_array_size(news); i++) {
-        if (tell_document(json_array_get(news, i), "changed", tell, arg, err) < 0)
+        const json_t *document = json_array_get(news, i);
+        /* A reading is known by our referral's version; Microsoft's is a part of it. */
+        const char *etag = text_equal(json_text_of(document, "role"), "own") ? json_text_of(document, "etag") : NULL;
+        if (tell_document(document, "changed", etag, tell, arg, err) < 0)
             return -1;
     }
     return 0;
@@ -108,7 +112,8 @@ static int take_shared(struct poll_source *source, const struct system_page *pag
 {
     for (size_t i = 0; i < json_array_size(page->documents); i++) {
         const json_t *document = json_array_get(page->documents, i);
-        if (text_equal(json_text_of(document, "role"), "own") && tell_document(document, "shared", tell, arg, err) < 0)
+        if (text_equal(json_text_of(document, "role"), "own") &&
+            tell_document(document, "shared", NULL, tell, arg, err) < 0)
             return -1;
     }
     /* The first page of the next listing is asked for without a continuation. */

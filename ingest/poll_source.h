@@ -24,6 +24,7 @@ struct poll_news {
     const char *record_type; /* "referral", "related-referral", "opportunity" */
     const char *record_id;
     const char *occurred_at; /* RFC 3339 or NULL */
+    const char *etag;        /* of the version the news are about; NULL: they are about more than that record's own */
 };
 
 struct poll_source_type {

@@ -29,7 +29,7 @@ static int fill_notification(const struct telling_news *news, struct notificatio
         text_assign(&notification->record_type, news->record_type, err) < 0 ||
         text_assign(&notification->record_id, uuid_normalise(news->record_id, id), err) < 0 ||
         text_assign(&notification->occurred_at, news->occurred_at, err) < 0 ||
-        text_assign(&notification->received_at, now, err) < 0)
+        text_assign(&notification->etag, news->etag, err) < 0 || text_assign(&notification->received_at, now, err) < 0)
         return -1;
     return 0;
 }

@@ -16,6 +16,7 @@ struct telling_news {
     const char *record_type; /* "referral", "related-referral", "opportunity" */
     const char *record_id;   /* in any case; one that is no UUID cannot be read by anybody */
     const char *occurred_at; /* RFC 3339 or NULL */
+    const char *etag; /* of the version that was seen, where a reading of that version needs no repetition; NULL */
 };
 
 bool telling_is_readable(const struct telling_news *news);

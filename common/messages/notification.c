@@ -14,11 +14,12 @@ static const char *const origin_words[] = {"webhook", "poll", "backfill", "mappe
     }
 
 const struct member NOTIFICATION_MEMBERS[] = {
-    MEMBER(source, MEMBER_TEXT, true, NULL),      MEMBER(origin, MEMBER_WORD, true, origin_words),
-    MEMBER(event, MEMBER_TEXT, true, NULL),       MEMBER(record_type, MEMBER_TEXT, true, NULL),
-    MEMBER(record_id, MEMBER_TEXT, true, NULL),   MEMBER(occurred_at, MEMBER_TEXT, false, NULL),
-    MEMBER(received_at, MEMBER_TEXT, true, NULL), MEMBER(deal_key, MEMBER_TEXT, false, NULL),
-    MEMBER(headers, MEMBER_OBJECT, false, NULL),  MEMBER(body, MEMBER_TEXT, false, NULL),
+    MEMBER(source, MEMBER_TEXT, true, NULL),    MEMBER(origin, MEMBER_WORD, true, origin_words),
+    MEMBER(event, MEMBER_TEXT, true, NULL),     MEMBER(record_type, MEMBER_TEXT, true, NULL),
+    MEMBER(record_id, MEMBER_TEXT, true, NULL), MEMBER(occurred_at, MEMBER_TEXT, false, NULL),
+    MEMBER(etag, MEMBER_TEXT, false, NULL),     MEMBER(received_at, MEMBER_TEXT, true, NULL),
+    MEMBER(deal_key, MEMBER_TEXT, false, NULL), MEMBER(headers, MEMBER_OBJECT, false, NULL),
+    MEMBER(body, MEMBER_TEXT, false, NULL),
 };
 const size_t NOTIFICATION_MEMBER_COUNT = ARRAY_LENGTH(NOTIFICATION_MEMBERS);
 

@@ -21,6 +21,7 @@ struct notification {
     char *record_type; /* "referral", "related-referral", "test", "opportunity" */
     char *record_id;   /* lower-case UUID */
     char *occurred_at; /* as the source says, RFC 3339; may be NULL */
+    char *etag;        /* of the version that was seen (NOTIFICATION_POLL); NULL: none was, or it says not all */
     char *received_at; /* RFC 3339 */
     char *deal_key;    /* of the asking deal (NOTIFICATION_MAPPER): a record that is gone is told to it; else NULL */
     json_t *headers;   /* the relevant request headers as received; NULL without a webhook */

@@ -30,9 +30,16 @@ def deaf(deals: Deals) -> Iterator[Deals]:
         simulator.admin("POST", "/_sim/deliveries/policy", {"drop": 0.0})
 
 
+def ingests(stack: Stack) -> list[Program]:
+    return [program for program in stack.programs if "ingest" in program.config.name and program.returncode is None]
+
+
+def metrics_of(stack: Stack, program: Program) -> dict[str, float]:
+    return metrics(int(stack.admin_address(program).rsplit(":", 1)[1]))
+
+
 def rounds(stack: Stack, program: Program) -> float:
-    found = metrics(int(stack.admin_address(program).rsplit(":", 1)[1]))
-    return sum(value for name, value in found.items() if name.startswith("tandem_poll_rounds_total"))
+    return sum(value for name, value in metrics_of(stack, program).items() if name.startswith("tandem_poll_rounds_total"))
 
 
 def causes(deals: Deals, referral: str) -> set[tuple[str, str]]:
@@ -112,13 +119,50 @@ def test_known_versions_are_not_read_again(deaf: Deals) -> None:
     assert [each for each in seen(before, "GET", f"/referrals/{referral}")] == []
 
 
+def test_what_a_webhook_has_told_is_not_read_again(deals: Deals) -> None:
+    """An edit of each side: one reading of its record, and one of the other, which was written. The poller finds all four."""
+    referral = deals.new("private")
+    row = deals.opportunity(referral)
+    assert row is not None
+    opportunity = row["opportunityid"]
+    deals.wait_quiet(referral)
+
+    def asked_since(center: int, crm: int) -> int:
+        lists = [each for each in deals.partner_center.journal(center, "GET", "/referrals") if "updatedDateTime" in each["query"]]
+        deltas = deals.dynamics_365.journal(crm, "GET", "/opportunities")
+        return min(len(lists), len(deltas))
+
+    def wait_asked() -> None:
+        center, crm = deals.partner_center.position(), deals.dynamics_365.position()
+        wait_until(lambda: asked_since(center, crm) >= 4, DEADLINE, "both pollers have been round")
+
+    def counted() -> list[float]:
+        """Readings of the referral and of opportunities, and findings that needed none."""
+        found = [metrics_of(deals.stack, each) for each in ingests(deals.stack)]
+        names = ('tandem_fetch_reads_total{system="dynamics-365",result="done"}', "tandem_fetch_known_total")
+        # Shared deals of other tests are read all the time.
+        referral_reads = len(deals.partner_center.journal(0, "GET", f"/referrals/{referral}"))
+        return [referral_reads, *(sum(each.get(name, 0) for each in found) for name in names)]
+
+    wait_asked()
+    before = counted()
+    deals.dynamics_365.edit_row("opportunities", opportunity, estimatedvalue=817.5)
+    wait_until(lambda: deals.referral(referral)["details"]["dealValue"] == 817.5, DEADLINE, "the seller's edit has arrived")
+    wait_asked()
+    deals.partner_center.edit_referral(referral, details={"dealValue": 818.5})
+    wait_until(
+        lambda: (deals.opportunity(referral) or {})["estimatedvalue"] == 818.5, DEADLINE, "the partner's edit has arrived"
+    )
+    wait_asked()
+    assert [now - then for now, then in zip(counted(), before)] == [2, 2, 4]
+
+
 def test_one_process_polls_and_another_takes_its_cursors_over(deaf: Deals) -> None:
     stack = deaf.stack
-    ingests = [program for program in stack.programs if "ingest" in program.config.name]
-    before = {each: rounds(stack, each) for each in ingests}
-    wait_until(lambda: sum(rounds(stack, each) - before[each] for each in ingests) >= 5, DEADLINE, "five more rounds")
-    [poller] = [each for each in ingests if rounds(stack, each) > before[each]]
-    [other] = [each for each in ingests if each is not poller]
+    before = {each: rounds(stack, each) for each in ingests(stack)}
+    wait_until(lambda: sum(rounds(stack, each) - before[each] for each in before) >= 5, DEADLINE, "five more rounds")
+    [poller] = [each for each in before if rounds(stack, each) > before[each]]
+    [other] = [each for each in before if each is not poller]
     known, other_known = deaf.new("private"), deaf.new("private")
     row = deaf.opportunity(other_known)
     assert row is not None
