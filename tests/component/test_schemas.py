@@ -14,8 +14,8 @@ from support.paths import ROOT
 SOURCES = {kind: ROOT / f"common/messages/{kind}.c" for kind in schemas.KINDS if kind != "deal"}
 SOURCES["deal"] = ROOT / "mapper/deal.c"
 
-# MEMBER(name, MEMBER_KIND, required[, words]) of the tables the codec works by.
-MEMBER = re.compile(r"MEMBER\((\w+), MEMBER_(\w+), (true|false)(?:, (\w+))?\)")
+# MEMBER(name, MEMBER_KIND, required[, words]) of the tables the codec works by; MEMBER_AT names the place as well.
+MEMBER = re.compile(r"MEMBER(?:_AT)?\((\w+), (?:[\w[\]]+, )?MEMBER_(\w+), (true|false)(?:, (\w+))?\)")
 WORDS = re.compile(r"(\w+_words)\[\] = \{(.*?), NULL\};", re.DOTALL)
 
 TYPES = {"TEXT": "string", "INTEGER": "integer", "BOOLEAN": "boolean", "OBJECT": "object", "ARRAY": "array"}
