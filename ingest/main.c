@@ -9,29 +9,13 @@
 #include "common/runtime/command_line.h"
 #include "common/runtime/config.h"
 #include "common/runtime/log.h"
+#include "common/runtime/output.h"
 #include "common/runtime/program.h"
 #include "ingest/roles.h"
 
 #define PROGRAM "tandem-ingest"
 
-enum { OUTPUT_MAX = 1024 * 1024, TOPICS_TIMEOUT_MS = 30000, SECTIONS_MAX = 11 /* one more than there are */ };
-
-static void print_text(FILE *stream, const struct text *text)
-{
-    (void)fwrite(text_string(text), 1, text->length, stream);
-    (void)fflush(stream);
-}
-
-static void print_diagnostics(const struct diagnostics *diagnostics)
-{
-    struct text out;
-
-    text_init(&out, OUTPUT_MAX);
-    if (diagnostics_print(diagnostics, &out) < 0)
-        (void)fputs("too many messages to print all of them\n", stderr);
-    print_text(stderr, &out);
-    text_done(&out);
-}
+enum { TOPICS_TIMEOUT_MS = 30000, SECTIONS_MAX = 11 /* one more than there are */ };
 
 static int bad_usage(const char *message)
 {
@@ -94,22 +78,8 @@ static int load(const char *path, const struct roles *roles, struct roles_settin
     struct diagnostics diagnostics = DIAGNOSTICS_INIT;
     int status = config_load(path, sections, count, FOREIGN_SECTIONS, &diagnostics, ret_config);
 
-    print_diagnostics(&diagnostics);
+    output_diagnostics(&diagnostics);
     diagnostics_done(&diagnostics);
-    return status;
-}
-
-static int print_config(const struct config *config)
-{
-    struct text out;
-    int status = EXIT_ERROR;
-
-    text_init(&out, OUTPUT_MAX);
-    if (config_print(config, &out) == 0) {
-        print_text(stdout, &out);
-        status = EXIT_OK;
-    }
-    text_done(&out);
     return status;
 }
 
@@ -120,16 +90,8 @@ static int describe_config(void)
     struct roles_settings settings = {0};
     struct config_section sections[SECTIONS_MAX];
     size_t count = list_sections(&settings, &all, sections);
-    struct text out;
-    int status = EXIT_ERROR;
 
-    text_init(&out, OUTPUT_MAX);
-    if (config_describe(sections, count, &out) == 0) {
-        print_text(stdout, &out);
-        status = EXIT_OK;
-    }
-    text_done(&out);
-    return status;
+    return output_config_keys(sections, count);
 }
 
 /* --check: what a start would run. */
@@ -192,7 +154,7 @@ static int run(const struct command_line *line, const struct roles *roles)
     if (load(line->config_path, roles, &settings, &config) < 0)
         return EXIT_BAD_CONFIG;
     if (line->print_config)
-        status = print_config(config);
+        status = output_config(config);
     else if (line->check_only)
         status = print_plan(line->config_path, &settings, roles);
     else
@@ -251,7 +213,7 @@ static int report_topics(const struct kafka_settings *kafka, bool creates)
     if ((creates ? topics_create(kafka, TOPICS_TIMEOUT_MS, &report, &err)
                  : topics_verify(kafka, TOPICS_TIMEOUT_MS, &report, &err)) < 0)
         status = err.class == ERROR_TRANSIENT ? EXIT_ERROR : EXIT_KAFKA;
-    print_text(stdout, &report);
+    output_text(stdout, &report);
     if (status != EXIT_OK)
         (void)fprintf(stderr, "%s: %s\n", PROGRAM, err.message);
     text_done(&report);
@@ -269,7 +231,7 @@ static int run_topics(const struct command_line *line)
         return EXIT_BAD_CONFIG;
     log_setup(PROGRAM, LOG_LEVEL_WARNING);
     if (line->print_config)
-        status = print_config(config);
+        status = output_config(config);
     else if (line->check_only)
         status = print_plan(line->config_path, &settings, &none);
     else

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "common/base/text.h"
+#include "common/runtime/output.h"
 #include "common/runtime/program.h"
 #include "mapper/column_check.h"
 #include "mapper/file_input.h"
@@ -12,24 +13,7 @@
 #include "mapper/reference.h"
 #include "mapper/rule_tests.h"
 
-enum { OUTPUT_MAX = 8 * 1024 * 1024, REMARKS_MAX = 1024, NAME_WIDTH = 24, PATHS_WIDTH = 44 };
-
-static void print_text(FILE *stream, const struct text *text)
-{
-    (void)fwrite(text_string(text), 1, text->length, stream);
-    (void)fflush(stream);
-}
-
-static void print_diagnostics(const struct diagnostics *diagnostics)
-{
-    struct text out;
-
-    text_init(&out, OUTPUT_MAX);
-    if (diagnostics_print(diagnostics, &out) < 0)
-        (void)fputs("too many messages to print all of them\n", stderr);
-    print_text(stderr, &out);
-    text_done(&out);
-}
+enum { REMARKS_MAX = 1024, NAME_WIDTH = 24, PATHS_WIDTH = 44 };
 
 /* --- check -------------------------------------------------------------------------------------------------------- */
 
@@ -155,10 +139,10 @@ static int check(const char *path, const char *config_path)
     int status = EXIT_BAD_CONFIG;
 
     text_init(&out, OUTPUT_MAX);
-    print_diagnostics(&diagnostics);
+    output_diagnostics(&diagnostics);
     if (is_good) {
         status = append_summary(&out, path, rules) == 0 ? EXIT_OK : EXIT_ERROR;
-        print_text(stdout, &out);
+        output_text(stdout, &out);
     }
     text_done(&out);
     rules_free(rules);
@@ -181,8 +165,8 @@ static int test(const char *const *paths, size_t count)
         (void)printf("%s\n", paths[k]);
         if (rule_tests_run(paths[k], &report, &total, &diagnostics) < 0)
             status = EXIT_BAD_CONFIG;
-        print_text(stdout, &report);
-        print_diagnostics(&diagnostics);
+        output_text(stdout, &report);
+        output_diagnostics(&diagnostics);
         text_done(&report);
         diagnostics_done(&diagnostics);
     }
@@ -214,9 +198,9 @@ int command_preview(const struct command_line *line, const char *rules_path, con
     }
     text_init(&out, OUTPUT_MAX);
     rules = file_input_rules(&diagnostics, rules_path);
-    print_diagnostics(&diagnostics);
+    output_diagnostics(&diagnostics);
     if (rules != NULL && preview_run(rules, &request, &out, &err) == 0) {
-        print_text(stdout, &out);
+        output_text(stdout, &out);
         status = EXIT_OK;
     } else if (rules != NULL) {
         (void)fprintf(stderr, "tandem-mapper preview: %s\n", err.message);
@@ -236,7 +220,7 @@ static int reference(void)
 
     text_init(&out, OUTPUT_MAX);
     if (reference_append(&out) == 0) {
-        print_text(stdout, &out);
+        output_text(stdout, &out);
         status = EXIT_OK;
     }
     text_done(&out);

@@ -7,6 +7,7 @@
 #include "common/runtime/command_line.h"
 #include "common/runtime/config.h"
 #include "common/runtime/log.h"
+#include "common/runtime/output.h"
 #include "common/runtime/program.h"
 #include "mapper/column_check.h"
 #include "mapper/commands.h"
@@ -17,7 +18,7 @@
 
 #define PROGRAM "tandem-mapper"
 
-enum { OUTPUT_MAX = 1024 * 1024, SECTION_COUNT = 4 };
+enum { SECTION_COUNT = 4 };
 
 struct app {
     struct program_settings program_settings;
@@ -75,23 +76,6 @@ static struct rules *load_rules(const struct app *app, struct diagnostics *diagn
     return rules;
 }
 
-static void print_text(FILE *stream, const struct text *text)
-{
-    (void)fwrite(text_string(text), 1, text->length, stream);
-    (void)fflush(stream);
-}
-
-static void print_diagnostics(const struct diagnostics *diagnostics)
-{
-    struct text out;
-
-    text_init(&out, OUTPUT_MAX);
-    if (diagnostics_print(diagnostics, &out) < 0)
-        (void)fputs("too many messages to print all of them\n", stderr);
-    print_text(stderr, &out);
-    text_done(&out);
-}
-
 /* --- Life --------------------------------------------------------------------------------------------------------- */
 
 static int start(void *arg, struct program *program, struct error *err)
@@ -147,35 +131,13 @@ static void stop(void *arg)
     app->worker = NULL;
 }
 
-static int print_config(const struct app *app)
-{
-    struct text out;
-    int status = EXIT_ERROR;
-
-    text_init(&out, OUTPUT_MAX);
-    if (config_print(app->config, &out) == 0) {
-        print_text(stdout, &out);
-        status = EXIT_OK;
-    }
-    text_done(&out);
-    return status;
-}
-
 static int describe_config(void)
 {
     struct app app = {0};
     struct config_section sections[SECTION_COUNT];
-    struct text out;
-    int status = EXIT_ERROR;
 
     list_sections(&app, false, sections);
-    text_init(&out, OUTPUT_MAX);
-    if (config_describe(sections, SECTION_COUNT, &out) == 0) {
-        print_text(stdout, &out);
-        status = EXIT_OK;
-    }
-    text_done(&out);
-    return status;
+    return output_config_keys(sections, SECTION_COUNT);
 }
 
 /* What would run, and with what. */
@@ -213,7 +175,7 @@ static int run(const struct command_line *line)
     if (load_config(&app, line->config_path, false, &diagnostics) < 0)
         goto out;
     if (line->print_config) {
-        status = print_config(&app);
+        status = output_config(app.config);
         goto out;
     }
     app.rules = load_rules(&app, &diagnostics);
@@ -224,12 +186,12 @@ static int run(const struct command_line *line)
         status = EXIT_OK;
         goto out;
     }
-    print_diagnostics(&diagnostics);
+    output_diagnostics(&diagnostics);
     diagnostics_done(&diagnostics);
     diagnostics = (struct diagnostics)DIAGNOSTICS_INIT;
     status = program_run(PROGRAM, &app.program_settings, &callbacks, &app);
 out:
-    print_diagnostics(&diagnostics);
+    output_diagnostics(&diagnostics);
     diagnostics_done(&diagnostics);
     rules_free(app.rules);
     config_free(app.config);
@@ -262,9 +224,9 @@ static int settle(const struct command_line *line)
     log_setup(PROGRAM, LOG_LEVEL_WARNING);
     if (load_config(&app, line->config_path, true, &diagnostics) == 0)
         app.rules = load_rules(&app, &diagnostics);
-    print_diagnostics(&diagnostics);
+    output_diagnostics(&diagnostics);
     if (app.rules != NULL && line->print_config) {
-        status = print_config(&app);
+        status = output_config(app.config);
     } else if (app.rules != NULL && line->check_only) {
         print_check(&app, line->config_path);
         status = EXIT_OK;
@@ -302,7 +264,7 @@ static int preview_deal(const struct command_line *line)
     }
     log_setup(PROGRAM, LOG_LEVEL_WARNING);
     is_loaded = load_config(&app, config_path, true, &diagnostics) == 0;
-    print_diagnostics(&diagnostics);
+    output_diagnostics(&diagnostics);
     if (is_loaded && deal_lookup(&app.kafka_settings, command_line_option(line, "deal"), &deal, &err) == 0) {
         status = command_preview(line, rules_path != NULL ? rules_path : app.mapper_settings.rules, &deal);
         deal_done(&deal);

@@ -10,6 +10,7 @@
 #include "common/runtime/config.h"
 #include "common/runtime/config_value.h"
 #include "common/runtime/log.h"
+#include "common/runtime/output.h"
 #include "common/runtime/program.h"
 #include "common/systems/credentials.h"
 #include "common/systems/dynamics365.h"
@@ -21,7 +22,7 @@
 
 #define PROGRAM "tandem-pusher"
 
-enum { OUTPUT_MAX = 1024 * 1024, TOPICS_TIMEOUT_MS = 20000, FLUSH_MS = 2000 };
+enum { TOPICS_TIMEOUT_MS = 20000, FLUSH_MS = 2000 };
 
 enum section {
     SECTION_PROGRAM,
@@ -117,24 +118,6 @@ static int load_config(struct app *app, const char *path, struct diagnostics *di
             diagnostics, (struct position){.line = 0},
             "partner_center needs the section credentials: each sign-in gives a new refresh token");
     return 0;
-}
-
-static void print_text(FILE *stream, const struct text *text)
-{
-    (void)fwrite(text_string(text), 1, text->length, stream);
-    (void)fflush(stream);
-}
-
-static void print_diagnostics(struct diagnostics *diagnostics)
-{
-    struct text out;
-
-    text_init(&out, OUTPUT_MAX);
-    if (diagnostics_print(diagnostics, &out) < 0)
-        (void)fputs("too many messages to print all of them\n", stderr);
-    print_text(stderr, &out);
-    text_done(&out);
-    diagnostics_done(diagnostics);
 }
 
 /* --- Life --------------------------------------------------------------------------------------------------------- */
@@ -244,35 +227,13 @@ static void stop(void *arg)
 
 /* --- Commands ----------------------------------------------------------------------------------------------------- */
 
-static int print_config(const struct app *app)
-{
-    struct text out;
-    int status = EXIT_ERROR;
-
-    text_init(&out, OUTPUT_MAX);
-    if (config_print(app->config, &out) == 0) {
-        print_text(stdout, &out);
-        status = EXIT_OK;
-    }
-    text_done(&out);
-    return status;
-}
-
 static int describe_config(void)
 {
     struct app app = {0};
     struct config_section sections[SECTION_COUNT];
-    struct text out;
-    int status = EXIT_ERROR;
 
     list_sections(&app, sections);
-    text_init(&out, OUTPUT_MAX);
-    if (config_describe(sections, SECTION_COUNT, &out) == 0) {
-        print_text(stdout, &out);
-        status = EXIT_OK;
-    }
-    text_done(&out);
-    return status;
+    return output_config_keys(sections, SECTION_COUNT);
 }
 
 static int run_migrate(const struct app *app, const struct command_line *line)
@@ -288,7 +249,7 @@ static int run_migrate(const struct app *app, const struct command_line *line)
     if ((conninfo_file != NULL && secret_from_file(conninfo_file, &conninfo, &err) < 0) ||
         migrate(&app->postgres_settings, conninfo.bytes, is_dry_run, &report, &err) < 0)
         status = exit_status_of(&err);
-    print_text(stdout, &report);
+    output_text(stdout, &report);
     if (status != EXIT_OK)
         (void)fprintf(stderr, PROGRAM ": %s\n", err.message);
     text_done(&report);
@@ -402,13 +363,13 @@ static int run(const struct command_line *line)
     int status = EXIT_BAD_CONFIG;
     bool is_loaded = load_config(&app, line->config_path, &diagnostics) == 0;
 
-    print_diagnostics(&diagnostics);
+    output_diagnostics(&diagnostics);
     if (!is_loaded) {
         config_free(app.config);
         return status;
     }
     if (line->print_config) {
-        status = print_config(&app);
+        status = output_config(app.config);
     } else if (text_equal(line->command->name, "migrate")) {
         status = run_migrate(&app, line);
     } else if (text_equal(line->command->name, "redrive") ||

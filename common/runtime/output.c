@@ -1,0 +1,48 @@
+#include "common/runtime/output.h"
+
+#include "common/runtime/program.h"
+
+void output_text(FILE *stream, const struct text *text)
+{
+    (void)fwrite(text_string(text), 1, text->length, stream);
+    (void)fflush(stream);
+}
+
+void output_diagnostics(const struct diagnostics *diagnostics)
+{
+    struct text out;
+
+    text_init(&out, OUTPUT_MAX);
+    if (diagnostics_print(diagnostics, &out) < 0)
+        (void)fputs("too many messages to print all of them\n", stderr);
+    output_text(stderr, &out);
+    text_done(&out);
+}
+
+int output_config(const struct config *config)
+{
+    struct text out;
+    int status = EXIT_ERROR;
+
+    text_init(&out, OUTPUT_MAX);
+    if (config_print(config, &out) == 0) {
+        output_text(stdout, &out);
+        status = EXIT_OK;
+    }
+    text_done(&out);
+    return status;
+}
+
+int output_config_keys(const struct config_section *sections, size_t count)
+{
+    struct text out;
+    int status = EXIT_ERROR;
+
+    text_init(&out, OUTPUT_MAX);
+    if (config_describe(sections, count, &out) == 0) {
+        output_text(stdout, &out);
+        status = EXIT_OK;
+    }
+    text_done(&out);
+    return status;
+}
