@@ -9,19 +9,10 @@
 
 #include "common/base/json.h"
 #include "common/systems/dynamics365_child.h"
+#include "tests/support/parse.h"
 
 #define PARENT_ID "0d3b8f60-7c41-4e0a-8a51-6c2f9f5e1b22"
 #define OTHER_ID  "0d3b8f60-7c41-4e0a-8a51-6c2f9f5e1b23"
-
-static json_t *parse(const char *text)
-{
-    struct json_fault fault;
-    json_t *json = NULL;
-
-    if (json_read(text, strlen(text), &JSON_LIMITS_OWN, &json, &fault) < 0)
-        fail_msg("not JSON: %s", text);
-    return json;
-}
 
 static json_t *how_of(void)
 {

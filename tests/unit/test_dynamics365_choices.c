@@ -9,6 +9,7 @@
 
 #include "common/base/json.h"
 #include "common/systems/dynamics365_choices.h"
+#include "tests/support/parse.h"
 
 #define OPTION(value, label, other)                                            \
     "{\"Value\":" value ",\"Label\":{\"UserLocalizedLabel\":{\"Label\":" label \
@@ -16,16 +17,6 @@
 #define OPTIONS                                                                                              \
     "[" OPTION("100", "\"Yes\"", "\"Ja\"") "," OPTION("200", "\"No\"", "\"Nein\"") "," OPTION("300", "null", \
                                                                                               "\"Nein\"") "]"
-
-static json_t *parse(const char *text)
-{
-    struct json_fault fault;
-    json_t *json = NULL;
-
-    if (json_read(text, strlen(text), &JSON_LIMITS_OWN, &json, &fault) < 0)
-        fail_msg("not JSON: %s", text);
-    return json;
-}
 
 /* An option set is asked for once; then a label in any language is its number, whatever its case and outer blanks. */
 static void test_label_is_a_number(void **state)

@@ -9,16 +9,7 @@
 
 #include "common/base/json.h"
 #include "common/systems/dynamics365_lookup.h"
-
-static json_t *parse(const char *text)
-{
-    struct json_fault fault;
-    json_t *json = NULL;
-
-    if (json_read(text, strlen(text), &JSON_LIMITS_OWN, &json, &fault) < 0)
-        fail_msg("not JSON: %s", text);
-    return json;
-}
+#include "tests/support/parse.h"
 
 static const char *const names[] = {"name", "customerid_account.name", "customerid_account.address1_city",
                                     "transactioncurrencyid.isocurrencycode"};

@@ -9,6 +9,7 @@
 
 #include "common/base/json.h"
 #include "common/systems/dynamics365_page.h"
+#include "tests/support/parse.h"
 
 #define ROW \
     "{\"@odata.etag\":\"W/\\\"7\\\"\",\"opportunityid\":\"B7C1F0A4-3D52-4F0E-8A61-2F9E0D7C5E11\",\"versionnumber\":7}"
@@ -22,16 +23,6 @@ static const struct dynamics_table table = {.set = "opportunities", .key = "oppo
 static const struct dynamics_365_listing children = {.entity = "msft_microsoftsolution",
                                                      .parent = "msft_opportunityid"};
 static const struct dynamics_table child_table = {.set = "msft_microsoftsolutions", .key = "msft_microsoftsolutionid"};
-
-static json_t *parse(const char *text)
-{
-    struct json_fault fault;
-    json_t *json = NULL;
-
-    if (json_read(text, strlen(text), &JSON_LIMITS_OWN, &json, &fault) < 0)
-        fail_msg("not JSON: %s", text);
-    return json;
-}
 
 /* The first page asks for key columns, wanted columns and the filter; further pages by the link's query alone. */
 static void test_paths(void **state)

@@ -10,19 +10,10 @@
 #include "common/base/json.h"
 #include "common/systems/dynamics365_record.h"
 #include "common/systems/dynamics365_table.h"
+#include "tests/support/parse.h"
 
 #define RECORD_ID "0d3b8f60-7c41-4e0a-8a51-6c2f9f5e1b22"
 #define USER_ID   "c1a2b3c4-0000-4000-8000-00000000aaaa"
-
-static json_t *parse(const char *text)
-{
-    struct json_fault fault;
-    json_t *json = NULL;
-
-    if (json_read(text, strlen(text), &JSON_LIMITS_OWN, &json, &fault) < 0)
-        fail_msg("not JSON: %s", text);
-    return json;
-}
 
 /* The service's codes say more than the status; unknown ones leave it to the status. */
 static void test_error_table(void **state)

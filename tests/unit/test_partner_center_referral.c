@@ -9,16 +9,7 @@
 
 #include "common/base/json.h"
 #include "common/systems/partner_center_referral.h"
-
-static json_t *parse(const char *text)
-{
-    struct json_fault fault;
-    json_t *json = NULL;
-
-    if (json_read(text, strlen(text), &JSON_LIMITS_OWN, &json, &fault) < 0)
-        fail_msg("not JSON: %s", text);
-    return json;
-}
+#include "tests/support/parse.h"
 
 /* Status first; the body's code only where a status has several meanings; unknown codes are a refusal. */
 static void test_error_table(void **state)

@@ -10,6 +10,7 @@
 #include "common/base/json.h"
 #include "common/base/text.h"
 #include "ingest/register_dynamics_plan.h"
+#include "tests/support/parse.h"
 
 #define URL "https://hooks.fabrikam.example/webhooks"
 #define ENDPOINT(url, authtype) \
@@ -52,16 +53,6 @@ struct organisation {
 static const struct organisation empty = {NULL, "[]", "[]", "[" FILTERS("opportunity") "," FILTERS("product") "]"};
 static const struct organisation complete = {ENDPOINT(URL, "5"), "[" STEPS "," CHILD_STEPS "]", "[" IMAGES "]",
                                              "[" FILTERS("opportunity") "," FILTERS("product") "]"};
-
-static json_t *parse(const char *text)
-{
-    struct json_fault fault;
-    json_t *json = NULL;
-
-    if (text != NULL && json_read(text, strlen(text), &JSON_LIMITS_OWN, &json, &fault) < 0)
-        fail_msg("not JSON: %s", text);
-    return json;
-}
 
 static int plan_of(const struct organisation *organisation, const struct register_dynamics_wanted *wanted,
                    struct register_dynamics_plan *ret_plan, struct error *err)

@@ -14,6 +14,7 @@
 #include "common/base/text.h"
 #include "mapper/rules.h"
 #include "tests/support/allocation.h"
+#include "tests/support/parse.h"
 
 #define ERROR_CASES   "tests/cases/rules-errors/"
 #define DEFAULT_RULES "deploy/rules/dynamics-365.yaml"
@@ -54,15 +55,6 @@ static struct rules *load_good(const char *text)
         fail_msg("%s", diagnostics_message(&diagnostics, 0, NULL));
     diagnostics_done(&diagnostics);
     return rules;
-}
-
-static json_t *parse(const char *text)
-{
-    struct json_fault fault;
-    json_t *json;
-    if (json_read(text, strlen(text), &JSON_LIMITS_OWN, &json, &fault) < 0)
-        fail_msg("%s: %s", text, json_problem_code(fault.problem));
-    return json;
 }
 
 /* Steals `json`. */

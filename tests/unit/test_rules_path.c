@@ -11,15 +11,7 @@
 #include "common/base/json.h"
 #include "mapper/rules_path.h"
 #include "mapper/rules_path_read.h"
-
-static json_t *parse(const char *text)
-{
-    struct json_fault fault;
-    json_t *json;
-    if (json_read(text, strlen(text), &JSON_LIMITS_OWN, &json, &fault) < 0)
-        fail_msg("%s: %s", text, json_problem_code(fault.problem));
-    return json;
-}
+#include "tests/support/parse.h"
 
 /* `wanted` NULL: the document does not tell. */
 static void assert_reads(const char *path, enum side side, const char *document, const char *wanted)
