@@ -13,6 +13,7 @@
 #include "common/base/text.h"
 #include "common/http/address.h"
 #include "common/runtime/metrics.h"
+#include "tandem_version.h"
 
 enum {
     CONNECTION_LIFE_S = 300, /* certificates are looked at again at least this often */
@@ -471,6 +472,7 @@ static CURLcode set_options(struct transfer *transfer, const struct http_request
     SET(CURLOPT_MAXLIFETIME_CONN, (long)CONNECTION_LIFE_S);
     SET(CURLOPT_TCP_NODELAY, 1L);
     SET(CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(CURLOPT_USERAGENT, "Tandem/" TANDEM_VERSION);
     SET(CURLOPT_HTTPHEADER, transfer->headers);
     SET(CURLOPT_WRITEFUNCTION, on_body);
     SET(CURLOPT_WRITEDATA, transfer);

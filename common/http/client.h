@@ -2,7 +2,8 @@
  *
  * https only, verified, no redirects, no cookies, no proxy from the environment, bounded answers, bounded time, header
  * values checked for control characters; one pool of connections per client, and one client per account, so that no
- * connection carries two accounts. Knows nothing of tokens (token.h) nor of any service.
+ * connection carries two accounts. The user agent is "Tandem/VERSION". Knows nothing of tokens (token.h) nor of any
+ * service.
  * Loop thread only. The callback comes exactly once per request, never from inside http_request(), also when the client
  * is freed (then with HTTP_CANCELLED). */
 #ifndef TANDEM_HTTP_CLIENT_H

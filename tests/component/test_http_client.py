@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -65,6 +66,8 @@ def test_method_headers_and_body_arrive(certificate: Certificate, driver: Driver
     (request,) = server.requests
     assert (request.method, request.target, request.body) == (method, "/p?q=1", body)
     assert [request.header("If-Match"), request.header("Content-Type")] == ['W/"7"', "application/json"]
+    # By this a service's administrator knows who calls.
+    assert re.fullmatch(r"Tandem/\d+\.\d+\.\d+", request.header("User-Agent") or "")
     # Neither an extra round trip nor a compressed answer is asked for.
     assert request.header("Expect") is None and request.header("Accept-Encoding") is None
 
