@@ -37,7 +37,7 @@ struct deal {
     bool is_told;        /* the CRM record's own key knows where the deal lives */
     char *rules_version; /* of the last merge */
     int64_t next_number; /* of the next decision, from 1 */
-    int64_t conflict_rounds; /* conflicts in a row without a fresh record */
+    int64_t conflict_rounds; /* conflicts, and writes that found no referral, in a row without a fresh record */
     json_t *pending;         /* the decision under way, as sent; NULL: none */
     json_t *parked;          /* policy manual: {field: {"partner_center", "crm"}} */
     json_t *problems;        /* {field: message}: values that cannot be mapped */

@@ -389,13 +389,13 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
     switch ((enum outcome_result)outcome->result) {
     case OUTCOME_APPLIED:
         if (!is_explanation(pending)) {
+            deal->conflict_rounds = 0;
             /* What the target has refused may be taken now. */
             decide_forget_refusals(deal, target);
             /* Its own line has come over what the seller was told. */
             if (target == SIDE_CRM && text_assign(&deal->explained, NULL, err) < 0)
                 return -1;
         }
-        deal->conflict_rounds = 0;
         is_invitation = text_equal(json_text_of(pending, "purpose"), "invite");
         deal->is_invited = deal->is_invited || is_invitation;
         if (outcome->documents == NULL) /* applied, but not seen: the record has to be read before its base is known */
@@ -426,7 +426,12 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
     case OUTCOME_GONE:
         if (is_explanation(pending) && take_back_explanation(deal, rules, outcome, pending, err) < 0)
             return -1;
-        return text_assign(&deal->gone[target], outcome->error_code != NULL ? outcome->error_code : "not_found", err);
+        if (text_assign(&deal->gone[target], outcome->error_code != NULL ? outcome->error_code : "not_found", err) < 0)
+            return -1;
+        /* Partner Center may show late what it has. */
+        if (target != SIDE_PARTNER_CENTER || ++deal->conflict_rounds > MERGE_CONFLICT_ROUNDS_MAX)
+            return 0;
+        return decide_to_ask(rules, deal, target, deal->id[target], cause, effects, err);
     case OUTCOME_SUPERSEDED:
         return 0;
     }
