@@ -303,6 +303,26 @@ static void test_edit_known_before_the_outcome_is_a_near_miss(void **state)
     scene_end(&scene);
 }
 
+/* It is told where the outcome leads to nothing, too. */
+static void test_edit_known_before_the_outcome_is_told_without_a_write(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, DEAL_RULES, REFERRAL);
+    scene_agrees(&scene, "{'type': 'Shared', 'status': 'Active', 'name': 'A'}",
+                 "{'sync': true, 'state': 1, 'name': 'A'}");
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2,
+                    "{'type': 'Shared', 'status': 'Active', 'name': 'B', 'externalReferenceId': '" CRM_RECORD "'}");
+    assert_writes(&scene, "crm", "{'name': 'B'}");
+    reading_arrives(&scene, SIDE_CRM, 3, "{'referral_id': '" REFERRAL "', 'sync': true, 'state': 1, 'name': 'C'}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true,
+                    documents_of(SIDE_CRM, 2, "{'referral_id': '" REFERRAL "', 'state': 1, 'name': 'B'}"));
+    assert_none(&scene, "unchanged");
+    assert_true(scene.effects.decision.is_notable);
+    assert_near_misses(&scene, "[{'name': 'name', 'written': 'B', 'found': 'C', 'decision': '" REFERRAL "#1'}]");
+    scene_end(&scene);
+}
+
 /* A record made in place of a deleted one is not held to what was written to that. */
 static void test_new_record_is_not_held_to_writes_to_the_deleted_one(void **state)
 {
@@ -312,7 +332,7 @@ static void test_new_record_is_not_held_to_writes_to_the_deleted_one(void **stat
     assert_non_null(scene.deal.ledger);
     scene.rules->crm_deleted = CRM_DELETED_RECREATE;
     gone_arrives(&scene, SIDE_CRM, "deleted");
-    assert_int_equal(scene.effects.decision.action, DECISION_CREATE);
+    assert_null(scene.deal.id[SIDE_CRM]);
     assert_null(scene.deal.ledger);
     scene_end(&scene);
 }
@@ -335,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_later_write_of_a_field_replaces_the_earlier),
         cmocka_unit_test(test_write_drops_what_the_rules_have_lost),
         cmocka_unit_test(test_edit_known_before_the_outcome_is_a_near_miss),
+        cmocka_unit_test(test_edit_known_before_the_outcome_is_told_without_a_write),
         cmocka_unit_test(test_new_record_is_not_held_to_writes_to_the_deleted_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
