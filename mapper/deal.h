@@ -75,9 +75,16 @@ enum deal_news {
     DEAL_NEWER
 };
 
+/* What deal_see() found. */
+struct deal_sight {
+    enum deal_news news; /* the newest of all documents' */
+    enum deal_news main; /* of the main document, the only one we write to; DEAL_OLDER as well: not among them */
+    bool is_ordered;     /* `main` is what the versions say; otherwise the content was taken for newer without them */
+};
+
 /* Takes over what is newer in the documents (array as in messages/record.h), document by document (rule "order").
  * Versions: whole numbers compare as numbers, times as times; the same time with other content counts as newer. */
 int deal_see(struct deal *deal, const struct rules *rules, enum side side, const json_t *documents,
-             enum deal_news *ret_news, struct error *err) TANDEM_MUST_CHECK;
+             struct deal_sight *ret_sight, struct error *err) TANDEM_MUST_CHECK;
 
 #endif
