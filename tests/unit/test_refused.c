@@ -19,22 +19,23 @@ static const char RULES[] =
     "identity: {identifier: referral_id, sync: sync, audit: audit}\n"
     "select: {partner_center: {type: [Shared]}, crm: {sync: true}}\n"
     "closed: {partner_center: {status: [Closed]}, crm: {state: [2]}}\n"
-    "unanswered:\n"
-    "  when: {status: [New]}\n"
-    "  substitute: {substatus: {Won: Declined, Lost: Declined}}\n"
-    "  write: {statusReason: Closed in the CRM}\n"
+    "unanswered: {partner_center: {status: [New]}, substitute: {substatus: {Won: Declined}},\n"
+    "             write: {statusReason: Closed in the CRM}}\n"
     "fields:\n"
     "  - {name: stage, partner_center: [status, substatus], crm: [state, reason], table: stages,\n"
     "     on: {to-crm: [create, update], to-partner-center: [update]}}\n"
     "  - {name: value, partner_center: details.dealValue, crm: value, transform: [{decimal: 2}]}\n"
     "  - {name: notes, partner_center: details.notes, crm: notes}\n"
-    "  - {name: city, partner_center: customerProfile.address.city, crm: city, policy: crm}\n"
+    "  - {name: city, partner_center: customerProfile.address.city, crm: city, conflict: crm}\n"
     "tables:\n"
     "  stages:\n"
-    "    - {partner_center: [New, Pending], crm: leave, direction: to-crm}\n"
-    "    - {partner_center: [Active, Accepted], crm: [1, 10]}\n"
-    "    - {partner_center: [Closed, Won], crm: [2, 20]}\n"
-    "    - {partner_center: [Closed, Declined], crm: [2, 30], direction: to-crm}\n";
+    "    partner_center: [status, substatus]\n"
+    "    crm: [state, reason]\n"
+    "    rows:\n"
+    "      - {partner_center: [Active, Accepted], crm: [1, 10]}\n"
+    "      - {partner_center: [New, Pending], crm: [1, 10], direction: to-crm}\n"
+    "      - {partner_center: [Closed, Won], crm: [2, 20]}\n"
+    "      - {partner_center: [Closed, Declined], crm: [2, 30]}\n";
 
 #define REFERRAL_OF(status, substatus, value, notes, city)                                                          \
     "{'type': 'Shared', 'status': '" status "', 'substatus': '" substatus "', 'externalReferenceId': '" CRM_RECORD  \
