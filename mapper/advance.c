@@ -7,6 +7,7 @@
 #include "common/base/text.h"
 #include "mapper/birth.h"
 #include "mapper/ledger.h"
+#include "mapper/refused.h"
 #include "mapper/settle.h"
 
 static bool same_id(const char *a, const char *b)
@@ -84,7 +85,7 @@ static int link_side(struct deal *deal, const struct decide_cause *cause, enum s
                                                 deal_text(deal, target, path), "new", partner_id, "from", partner_id)) <
             0)
         return error_no_memory(err);
-    if (decide_find_refusal(deal, rules, &plan) != NULL)
+    if (refused_find(deal, rules, &plan) != NULL)
         return 0;
     *ret_is_done = true;
     return decide_write(deal, cause, &plan, effects, err);
@@ -145,7 +146,11 @@ static int explain_what_holds(struct deal *deal, const struct decide_cause *caus
 
 static bool is_refused(const struct birth_troubles *troubles)
 {
-    return troubles->refusals[SIDE_PARTNER_CENTER] != NULL || troubles->refusals[SIDE_CRM] != NULL;
+    for (int target = 0; target < SIDE_COUNT; target++) {
+        if (troubles->refusals[target] != NULL || json_array_size(troubles->left_out[target]) > 0)
+            return true;
+    }
+    return false;
 }
 
 static bool is_troubled(const struct birth_troubles *troubles)
@@ -255,7 +260,7 @@ static int write_one_side(struct deal *deal, const struct decide_cause *cause, c
     if (conflicts == NULL || audit_text == NULL) {
         status = error_no_memory(err);
     } else {
-        *ret_refusal = decide_find_refusal(deal, rules, &plan);
+        *ret_refusal = refused_find(deal, rules, &plan);
         if (*ret_refusal == NULL)
             status = decide_write(deal, cause, &plan, effects, err);
     }
@@ -269,7 +274,10 @@ static int write_changes(struct deal *deal, const struct decide_cause *cause, co
                          struct merge_effects *effects, struct error *err)
 {
     static const enum side order[SIDE_COUNT] = {SIDE_CRM, SIDE_PARTNER_CENTER};
-    struct birth_troubles troubles = {.explanations = settlement->explanations};
+    struct birth_troubles troubles = {
+        .explanations = settlement->explanations,
+        .left_out = {settlement->left_out[SIDE_PARTNER_CENTER], settlement->left_out[SIDE_CRM]},
+    };
 
     for (size_t i = 0; i < SIDE_COUNT; i++) {
         if (json_object_size(settlement->write[order[i]]) == 0)
@@ -303,6 +311,8 @@ static int advance_both(struct deal *deal, const struct decide_cause *cause, str
     if (settlement_init(&settlement, err) < 0)
         return -1;
     status = settle_updates(deal, cause->context->rules, &settlement, err);
+    if (status == 0)
+        status = refused_leave_out(deal, cause->context->rules, &settlement, err);
     if (status == 0) {
         effects->has_problem = settlement.has_problem;
         effects->problem = settlement.problem;

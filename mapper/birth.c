@@ -6,6 +6,7 @@
 #include "common/base/json.h"
 #include "common/base/text.h"
 #include "mapper/refusal.h"
+#include "mapper/refused.h"
 #include "mapper/settle.h"
 
 /* -- explanations -------------------------------------------------------------------------------------------------- */
@@ -28,7 +29,7 @@ static int write_explanation(struct deal *deal, const struct decide_cause *cause
 
     if (fields == NULL || write == NULL)
         return error_no_memory(err);
-    *ret_is_refused = decide_find_refusal(deal, rules, &plan) != NULL;
+    *ret_is_refused = refused_find(deal, rules, &plan) != NULL;
     return *ret_is_refused ? 0 : decide_write(deal, cause, &plan, effects, err);
 }
 
@@ -59,35 +60,56 @@ int birth_explain_mended(struct deal *deal, const struct decide_cause *cause, st
     return text_assign(&deal->explained, NULL, err);
 }
 
-static int append_refusal(struct text *text, const struct deal *deal, const json_t *refusal)
+/* Nothing where it is NULL. Several fields can have the same words; they are said once. */
+static int append_refusal(struct text *text, size_t from, const struct deal *deal, const json_t *refusal)
 {
-    char *told = refusal_text(deal->key, json_text_of(refusal, "code"), json_text_of(refusal, "field"),
-                              json_object_get(refusal, "write"));
-    int status = told == NULL ? -1 : text_appendf(text, " %s", told);
+    char *told;
+    int status;
 
+    if (refusal == NULL)
+        return 0;
+    told = refusal_text(deal->key, json_text_of(refusal, "code"), json_text_of(refusal, "field"),
+                        json_object_get(refusal, "write"));
+    status = told == NULL ? -1 : strstr(text_string(text) + from, told) != NULL ? 0 : text_appendf(text, " %s", told);
     free(told);
     return status;
+}
+
+/* Of one target. */
+static int append_refusals(struct text *text, const struct deal *deal, const struct birth_troubles *troubles,
+                           enum side target)
+{
+    const size_t from = text->length;
+
+    for (size_t i = 0; i < json_array_size(troubles->left_out[target]); i++) {
+        if (append_refusal(text, from, deal, json_array_get(troubles->left_out[target], i)) < 0)
+            return -1;
+    }
+    return append_refusal(text, from, deal, troubles->refusals[target]);
+}
+
+static bool has_refusal(const struct birth_troubles *troubles, enum side target)
+{
+    return troubles->refusals[target] != NULL || json_array_size(troubles->left_out[target]) > 0;
 }
 
 /* As far as there is room: the first ones tell enough. */
 static int append_troubles(struct text *text, const struct deal *deal, const struct birth_troubles *troubles)
 {
-    const json_t *by_center = troubles->refusals[SIDE_PARTNER_CENTER], *by_crm = troubles->refusals[SIDE_CRM];
-
-    if ((by_center != NULL || json_array_size(troubles->explanations) > 0) &&
+    if ((has_refusal(troubles, SIDE_PARTNER_CENTER) || json_array_size(troubles->explanations) > 0) &&
         text_append(text, "Not sent to Partner Center:") < 0)
         return -1;
     for (size_t i = 0; i < json_array_size(troubles->explanations); i++) {
         if (text_appendf(text, " %s", json_string_value(json_array_get(troubles->explanations, i))) < 0)
             return -1;
     }
-    if (by_center != NULL && append_refusal(text, deal, by_center) < 0)
+    if (append_refusals(text, deal, troubles, SIDE_PARTNER_CENTER) < 0)
         return -1;
-    if (by_crm == NULL)
+    if (!has_refusal(troubles, SIDE_CRM))
         return 0;
     if (text_appendf(text, "%sNot written to this record:", text->length == 0 ? "" : " ") < 0)
         return -1;
-    return append_refusal(text, deal, by_crm);
+    return append_refusals(text, deal, troubles, SIDE_CRM);
 }
 
 /* "Not sent to Partner Center: first. second." free(); NULL when out of memory. */
@@ -149,7 +171,7 @@ static int create_in_crm(struct deal *deal, const struct decide_cause *cause, co
     if (key == NULL ||
         json_object_set_new(plan.write, rules->identifier_column, json_string(deal->id[SIDE_PARTNER_CENTER])) < 0)
         return error_no_memory(err);
-    refusal = decide_find_refusal(deal, rules, &plan);
+    refusal = refused_find(deal, rules, &plan);
     if (refusal != NULL)
         return explain_refusal(deal, cause, SIDE_CRM, refusal, effects, err);
     return decide_write(deal, cause, &plan, effects, err);
@@ -225,7 +247,7 @@ static int create_at_partner_center(struct deal *deal, const struct decide_cause
     if (key == NULL ||
         json_object_set_new(plan.write, RULES_PATH_EXTERNAL_REFERENCE, json_string(deal->id[SIDE_CRM])) < 0)
         return error_no_memory(err);
-    refusal = decide_find_refusal(deal, rules, &plan);
+    refusal = refused_find(deal, rules, &plan);
     if (refusal != NULL)
         return explain_refusal(deal, cause, SIDE_PARTNER_CENTER, refusal, effects, err);
     return decide_write(deal, cause, &plan, effects, err);
@@ -348,7 +370,7 @@ static int invite(struct deal *deal, const struct decide_cause *cause, const str
         json_object_set_new(write, RULES_PATH_EXTERNAL_REFERENCE, json_string(deal->id[SIDE_CRM])) < 0 ||
         json_object_set_new(write, "engagementId", json_string(deal->engagement_id)) < 0)
         return error_no_memory(err);
-    refusal = decide_find_refusal(deal, rules, &plan);
+    refusal = refused_find(deal, rules, &plan);
     if (refusal != NULL)
         return tell_of_invitation(deal, cause, &(struct birth_troubles){.refusals[SIDE_PARTNER_CENTER] = refusal},
                                   "refused_before", effects, ret_is_done, err);

@@ -28,7 +28,8 @@ int birth_explain(struct deal *deal, const struct decide_cause *cause, const cha
 /* What keeps changes from the other side; each borrowed, and may be NULL. */
 struct birth_troubles {
     const json_t *explanations;         /* as in struct settlement: what is not sent to Partner Center */
-    const json_t *refusals[SIDE_COUNT]; /* by target, as in struct deal */
+    const json_t *left_out[SIDE_COUNT]; /* as in struct settlement */
+    const json_t *refusals[SIDE_COUNT]; /* by target, as in struct deal: of what else there was to write */
 };
 
 /* All of it in one text, so that no part of it pushes another out of the column. A CRM that permits us nothing is not

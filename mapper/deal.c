@@ -42,6 +42,7 @@ const struct member DEAL_MEMBERS[] = {
     MEMBER(parked, MEMBER_OBJECT, true),
     MEMBER(problems, MEMBER_OBJECT, true),
     MEMBER(refused, MEMBER_OBJECT, false),
+    MEMBER(refused_fields, MEMBER_OBJECT, false),
     MEMBER(causes, MEMBER_ARRAY, true),
 };
 const size_t DEAL_MEMBER_COUNT = ARRAY_LENGTH(DEAL_MEMBERS);

@@ -43,6 +43,9 @@ struct deal {
     json_t *problems;        /* {field: message}: values that cannot be mapped */
     json_t *refused; /* {"target/purpose": the last write refused: {"decision", "rules_version", "write", "code",
                          "message", "field", "status": the referral's when it was sent}}; NULL: none */
+    json_t *
+        refused_fields; /* {side: {field: the same, "write" being what the field writes}}: fields the service named, which
+                               updates go without; NULL: none */
     json_t *ledger; /* {side: {field: {"value", "decision", "at"}}}: what we wrote and have not read back; NULL: none */
     json_t *causes; /* of records noted while a decision is under way */
 };

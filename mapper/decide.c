@@ -1,7 +1,6 @@
 #include "mapper/decide.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "common/base/json.h"
@@ -156,35 +155,6 @@ static int fill_target(const struct deal *deal, const struct rules *rules, const
     return is_crm && plan->action == DECISION_CREATE ? fill_rows(rules, plan->write, decision, err) : 0;
 }
 
-enum { REFUSAL_KEY_SIZE = 64 };
-
-/* Of each kind of write its last refusal is kept: were it one for all, two refused writes would take turns for ever. */
-static const char *refusal_key(const char *target, const char *purpose, char out[static REFUSAL_KEY_SIZE])
-{
-    (void)snprintf(out, REFUSAL_KEY_SIZE, "%s/%s", target, purpose);
-    return out;
-}
-
-/* What is refused of a referral that nobody has answered may be taken once it is accepted (the life cycle of referrals says
- * what a change may hold when), so a refusal holds as long as the referral is in the state it was sent in. */
-static bool is_of_this_state(const struct deal *deal, const json_t *refusal)
-{
-    const char *status = json_text_of(refusal, "status");
-
-    return status == NULL || text_equal(status, deal_text(deal, SIDE_PARTNER_CENTER, "status"));
-}
-
-const json_t *decide_find_refusal(const struct deal *deal, const struct rules *rules, const struct decide_plan *plan)
-{
-    char key[REFUSAL_KEY_SIZE];
-    const json_t *refusal = json_object_get(deal->refused, refusal_key(side_name(plan->target), plan->purpose, key));
-
-    return refusal != NULL && text_equal(json_text_of(refusal, "rules_version"), rules->version) &&
-                   is_of_this_state(deal, refusal) && json_same(json_object_get(refusal, "write"), plan->write)
-               ? refusal
-               : NULL;
-}
-
 int decide_write(struct deal *deal, const struct decide_cause *cause, const struct decide_plan *plan,
                  struct merge_effects *effects, struct error *err)
 {
@@ -212,41 +182,6 @@ int decide_write(struct deal *deal, const struct decide_cause *cause, const stru
     if (deal->pending == NULL || json_array_clear(deal->causes) < 0)
         return error_no_memory(err);
     return 0;
-}
-
-int decide_note_refusal(struct deal *deal, const struct rules *rules, const struct outcome *outcome,
-                        const json_t *pending, struct error *err)
-{
-    const char *target = json_text_of(pending, "target"), *purpose = json_text_of(pending, "purpose");
-    char key[REFUSAL_KEY_SIZE];
-    json_t *refusal =
-        json_pack("{s:s, s:s, s:O, s:s?, s:s?, s:s?, s:s*}", "decision", outcome->decision_id, "rules_version",
-                  rules->version, "write", json_object_get(pending, "write"), "code", outcome->error_code, "message",
-                  outcome->error_message, "field", outcome->error_field, "status", json_text_of(pending, "status"));
-
-    if (deal->refused == NULL)
-        deal->refused = json_object();
-    if (json_object_set_new(deal->refused, refusal_key(target, purpose == NULL ? "" : purpose, key), refusal) < 0)
-        return error_no_memory(err);
-    return 0;
-}
-
-void decide_forget_refusals(struct deal *deal, enum side target)
-{
-    char prefix[REFUSAL_KEY_SIZE];
-    const char *key;
-    json_t *refusal;
-    void *next;
-
-    (void)refusal_key(side_name(target), "", prefix);
-    json_object_foreach_safe (deal->refused, next, key, refusal) {
-        if (text_starts_with(key, prefix))
-            (void)json_object_del(deal->refused, key);
-    }
-    if (json_object_size(deal->refused) > 0)
-        return;
-    json_decref(deal->refused);
-    deal->refused = NULL;
 }
 
 int decide_to_ask(const struct rules *rules, const struct deal *deal, enum side side, const char *id,

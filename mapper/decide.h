@@ -8,7 +8,6 @@
 #include <jansson.h>
 #include <stdbool.h>
 
-#include "common/messages/outcome.h"
 #include "mapper/deal.h"
 #include "mapper/merge_effects.h"
 
@@ -45,14 +44,6 @@ int decide_none(struct deal *deal, const struct decide_cause *cause, const char 
 /* Puts the decision under way. */
 int decide_write(struct deal *deal, const struct decide_cause *cause, const struct decide_plan *plan,
                  struct merge_effects *effects, struct error *err) TANDEM_MUST_CHECK;
-
-/* The refusal of this very write under these very rules; borrowed, NULL: there was none. */
-const json_t *decide_find_refusal(const struct deal *deal, const struct rules *rules, const struct decide_plan *plan);
-/* Remembers that the target refused the write under way (`pending`, as in struct deal). */
-int decide_note_refusal(struct deal *deal, const struct rules *rules, const struct outcome *outcome,
-                        const json_t *pending, struct error *err) TANDEM_MUST_CHECK;
-/* What the target has refused may be sent again as it was. */
-void decide_forget_refusals(struct deal *deal, enum side target);
 
 /* Asks for a record to be read; an id (may be NULL) that cannot be a record's asks for nothing. */
 int decide_to_ask(const struct rules *rules, const struct deal *deal, enum side side, const char *id,

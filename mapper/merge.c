@@ -8,6 +8,7 @@
 #include "mapper/advance.h"
 #include "mapper/decide.h"
 #include "mapper/ledger.h"
+#include "mapper/refused.h"
 
 /* -- records ------------------------------------------------------------------------------------------------------- */
 
@@ -432,8 +433,7 @@ static int take_result(struct deal *deal, struct decide_cause *cause, const stru
     case OUTCOME_APPLIED:
         if (!is_explanation(pending)) {
             deal->conflict_rounds = 0;
-            /* What the target has refused may be taken now. */
-            decide_forget_refusals(deal, target);
+            refused_forget_writes(deal, target);
             /* Its own line has come over what the seller was told. */
             if (target == SIDE_CRM && text_assign(&deal->explained, NULL, err) < 0)
                 return -1;
@@ -460,7 +460,7 @@ static int take_result(struct deal *deal, struct decide_cause *cause, const stru
         if ((is_explanation(pending) ? take_back_explanation(deal, rules, outcome, pending, err)
                                      : text_assign(&deal->explained, NULL, err)) < 0)
             return -1;
-        return decide_note_refusal(deal, rules, outcome, pending, err);
+        return refused_note(deal, rules, outcome, pending, err);
     case OUTCOME_GONE:
         if (is_explanation(pending) && take_back_explanation(deal, rules, outcome, pending, err) < 0)
             return -1;
@@ -503,24 +503,6 @@ static bool is_birth_of_referral(const struct deal *deal, const struct outcome *
            text_starts_with(deal->key, DEAL_KEY_PREFIX_CRM);
 }
 
-/* A decision that was refused is driven again by a person, who has mended the cause: the pusher does not carry it out but
- * hands it back, and what is to be written is decided anew. Returns whether it was one of those refused last. */
-static bool forget_refusal(struct deal *deal, const struct outcome *outcome)
-{
-    const char *key;
-    json_t *refusal;
-
-    if (outcome->result != OUTCOME_SUPERSEDED)
-        return false;
-    json_object_foreach (deal->refused, key, refusal) {
-        if (!text_equal(json_text_of(refusal, "decision"), outcome->decision_id))
-            continue;
-        (void)json_object_del(deal->refused, key);
-        return true;
-    }
-    return false;
-}
-
 int merge_outcome(struct deal *deal, const struct merge_context *context, const struct outcome *outcome,
                   struct merge_effects *ret_effects, struct error *err)
 {
@@ -547,7 +529,10 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
             status = advance_deal(deal, &cause, ret_effects, err);
         }
         forget_near_misses(&cause);
-    } else if (status == 0 && forget_refusal(deal, outcome)) {
+    } else if (status == 0 && outcome->result == OUTCOME_SUPERSEDED &&
+               refused_forget_decision(deal, outcome->decision_id)) {
+        /* Driven again by a person, who has mended the cause: the pusher does not carry out what was refused but hands it
+         * back, and what is to be written is decided anew. */
         status = advance_deal(deal, &cause, ret_effects, err);
     }
     if (status < 0)

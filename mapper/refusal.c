@@ -139,24 +139,43 @@ static bool is_life(const char *path)
     return strcmp(path, "status") == 0 || strcmp(path, "substatus") == 0 || strcmp(path, "statusReason") == 0;
 }
 
-/* The field the refusal is about, as the write or the table spells it; "" when that is not known. */
-static void find_field(const char *named, const json_t *write, char out[static PATH_SIZE])
+const char *refusal_path(const char *named, const json_t *write)
 {
     json_t *iterated = (json_t *)(uintptr_t)write; /* jansson iterates over no const object, and changes none */
     char wanted[PATH_SIZE] = "", path[PATH_SIZE];
+    const char *key;
+    json_t *value;
+
+    if (named != NULL)
+        normalise(named, wanted);
+    if (wanted[0] == '\0')
+        return NULL;
+    json_object_foreach (iterated, key, value) {
+        normalise(key, path);
+        if (is_within(wanted, path))
+            return key;
+    }
+    return NULL;
+}
+
+/* The field the refusal is about, as the write or the table spells it; "" when that is not known. */
+static void find_field(const char *named, const json_t *write, char out[static PATH_SIZE])
+{
+    const char *meant = refusal_path(named, write), *key, *known;
+    json_t *iterated = (json_t *)(uintptr_t)write;
+    char wanted[PATH_SIZE] = "", path[PATH_SIZE];
     bool is_single = true;
-    const char *key, *known;
     json_t *value;
 
     out[0] = '\0';
+    if (meant != NULL) {
+        normalise(meant, out);
+        return;
+    }
     if (named != NULL)
         normalise(named, wanted);
     json_object_foreach (iterated, key, value) {
         normalise(key, path);
-        if (wanted[0] != '\0' && is_within(wanted, path)) {
-            memcpy(out, path, PATH_SIZE);
-            return;
-        }
         is_single = is_single && (out[0] == '\0' || (is_life(out) && is_life(path)));
         if (out[0] == '\0')
             memcpy(out, path, PATH_SIZE);

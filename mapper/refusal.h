@@ -19,6 +19,10 @@ struct refusal_row {
 extern const struct refusal_row REFUSAL_ROWS[];
 extern const size_t REFUSAL_ROW_COUNT;
 
+/* The path of `write` ({path: value}) that a service means by `named`, which is that path or one below it, dotted or slashed;
+ * as the write spells it, borrowed. NULL: none of them, also for a `named` that is NULL. */
+const char *refusal_path(const char *named, const json_t *write);
+
 /* `named`: what the service says the refusal is about, as a dotted or slashed path; may be NULL. It counts only where the
  * table or the write knows it. Where it says nothing and the write holds one field only, it is that one. `write`: {path:
  * value}, what was refused; NULL: unknown. `code` may be NULL. free(); NULL when out of memory. */

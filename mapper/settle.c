@@ -14,7 +14,9 @@ int settlement_init(struct settlement *settlement, struct error *err)
     for (int side = 0; side < SIDE_COUNT; side++) {
         settlement->fields[side] = json_array();
         settlement->write[side] = json_object();
-        is_complete = is_complete && settlement->fields[side] != NULL && settlement->write[side] != NULL;
+        settlement->left_out[side] = json_array();
+        is_complete = is_complete && settlement->fields[side] != NULL && settlement->write[side] != NULL &&
+                      settlement->left_out[side] != NULL;
     }
     if (!is_complete || settlement->conflicts == NULL || settlement->explanations == NULL) {
         settlement_done(settlement);
@@ -28,6 +30,7 @@ void settlement_done(struct settlement *settlement)
     for (int side = 0; side < SIDE_COUNT; side++) {
         json_decref(settlement->fields[side]);
         json_decref(settlement->write[side]);
+        json_decref(settlement->left_out[side]);
     }
     json_decref(settlement->conflicts);
     json_decref(settlement->explanations);

@@ -20,6 +20,7 @@ struct settlement {
     bool has_news;              /* one of those began or ended to wait for a person, without a write */
     const struct rule_field *declining; /* closes what nobody has answered, and is written alone; NULL: none does */
     json_t *explanations;               /* [text]: what a seller has to do before the record can be created */
+    json_t *left_out[SIDE_COUNT]; /* by target: the refusals, as in struct deal, of fields the write goes without */
     const char *held_back; /* why a moved field was not written: "partner_center_closed", "crm_closed", "sync_off",
                                    "manual", "unmappable"; NULL: none was */
     bool has_problem;      /* a value that cannot be mapped, not told before */

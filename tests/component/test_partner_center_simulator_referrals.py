@@ -205,6 +205,17 @@ def test_private_deal_becomes_partner_led_then_cosell_and_never_goes_back(pc: Cl
     assert pc.api("POST", body=invitation).status == 400
 
 
+def test_contacts_of_a_deal_that_microsoft_helps_with_can_be_settled(pc: Client) -> None:
+    ours = pc.api("POST", body=deal(inviteContext=None)).json
+    change = ("/customerProfile/team", [CONTACT | {"firstName": "Ada"}])
+    pc.settings(contacts_after_share="refuse", error_target="member")
+    assert pc.patch(ours["id"], change).status == 204
+    assert pc.api("POST", body=deal(engagementId=ours["engagementId"], target=MICROSOFT)).status == 201
+    refused = pc.patch(ours["id"], change)
+    assert (refused.status, refused.json["error"]["target"]) == (400, "/customerProfile/team")
+    assert pc.patch(ours["id"], ("/details/dealValue", 7)).status == 204
+
+
 # Changing
 
 

@@ -161,6 +161,49 @@ def test_refused_update_is_told_and_taken_back(deals: Deals) -> None:
     assert deals.patches_since(since, referral) == []
 
 
+@pytest.fixture
+def settled_contacts(deals: Deals) -> Iterator[Deals]:
+    """Partner Center keeps the customer's contacts as they are once help was asked for, and says so."""
+    deals.partner_center.settings(contacts_after_share="refuse", error_target="member")
+    yield deals
+    deals.partner_center.settings(contacts_after_share="allow", error_target="referral")
+
+
+def test_refused_field_does_not_hold_up_the_others(settled_contacts: Deals) -> None:
+    deals, words = settled_contacts, "Not sent to Partner Center: Partner Center does not take the customer's contact."
+    desk = Desk(deals, name="Another contact", help=HELP)
+    referral = desk.wait_linked()
+    first = deals.referral(referral)["customerProfile"]["team"]
+    since = deals.partner_center.position()
+
+    def patches() -> list[tuple[int, list[str]]]:
+        """Of each change of the referral that was sent: the answer's status, and what it was to change."""
+        sent = deals.partner_center.journal(since, "PATCH", f"/referrals/{referral}")
+        bodies = [json.loads(each["body"]) if isinstance(each["body"], str) else each["body"] for each in sent]
+        return [(each["status"] // 100, [op["path"] for op in body]) for each, body in zip(sent, bodies)]
+
+    contact = {"firstname": "Ada", "lastname": "Sailer", "emailaddress1": "ada.sailer@fabrikam.example"}
+    desk.edit(contact=contact, estimatedvalue=4_100)
+    desk.wait_told(words)
+    deals.wait_quiet(referral)
+    assert deals.referral(referral)["details"]["dealValue"] == 4_100
+    desk.edit(description="beside it")
+    wait_until(lambda: deals.referral(referral)["details"]["notes"] == "beside it", DEADLINE, "the later edit is there")
+    deals.wait_quiet(referral)
+    whole, *others = patches()
+    assert whole[0] == 4 and sorted(whole[1]) == ["/customerProfile/team", "/details/dealValue"]
+    assert others == [(2, ["/details/dealValue"]), (2, ["/details/notes"])]
+    assert deals.referral(referral)["customerProfile"]["team"] == first
+    assert desk.times_written(words) == 1 and desk.refusals_in_audit() == [("update", "partner_center.refused")]
+    # The contact is tried again when it changes; now Partner Center takes it.
+    deals.partner_center.settings(contacts_after_share="allow")
+    desk.edit(contact=contact | {"emailaddress1": "ada@fabrikam.example"})
+    desk.wait_told(MENDED)
+    deals.wait_quiet(referral)
+    assert patches()[3:] == [(2, ["/customerProfile/team"])]
+    assert deals.referral(referral)["customerProfile"]["team"][0]["firstName"] == "Ada"
+
+
 @pytest.mark.parametrize("is_read_only", [False, True], ids=["open-to-words", "read-only"])
 def test_refused_closing_is_told(deals: Deals, is_read_only: bool) -> None:
     """In the record, where the CRM lets a closed one be written; in the audit in any case."""

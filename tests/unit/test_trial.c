@@ -16,7 +16,8 @@ static const char RULES[] = "version: 1\n"
                             "select: {partner_center: {type: [Shared]}, crm: {sync: true}}\n"
                             "closed: {partner_center: {status: [Closed]}, crm: {state: [2]}}\n"
                             "fields:\n"
-                            "  - {name: value, partner_center: details.dealValue, crm: value}\n";
+                            "  - {name: value, partner_center: details.dealValue, crm: value}\n"
+                            "  - {name: notes, partner_center: details.notes, crm: notes}\n";
 
 #define REFERRAL_WITH(value)                                                                           \
     "{'id': '" REFERRAL "', 'type': 'Shared', 'status': 'Active', 'externalReferenceId': '" CRM_RECORD \
@@ -89,12 +90,40 @@ static void test_given_records_are_fresh(void **state)
     scene_end(&scene);
 }
 
+/* What was refused of the deal is left out of what is foretold, as the deal leaves it out. */
+static void test_refused_field_is_left_out(void **state)
+{
+#define NOTED_REFERRAL(value)                                                                          \
+    "{'id': '" REFERRAL "', 'type': 'Shared', 'status': 'Active', 'externalReferenceId': '" CRM_RECORD \
+    "', 'details': {'dealValue': " value ", 'notes': 'n'}}"
+#define NOTED_ROW(value, notes)                                                                                    \
+    "{'opportunityid': '" CRM_RECORD "', 'sync': true, 'state': 1, 'referral_id': '" REFERRAL "', 'value': " value \
+    ", 'notes': '" notes "'}"
+    (void)state;
+    struct scene scene;
+    scene_begin(&scene, RULES, REFERRAL);
+    scene_agrees(&scene, NOTED_REFERRAL("10"), NOTED_ROW("10", "n"));
+    reading_arrives(&scene, SIDE_CRM, 2, NOTED_ROW("11", "m"));
+    refusal_arrives(&scene, "partner_center.refused", "details.notes",
+                    documents_of(SIDE_PARTNER_CENTER, 1, NOTED_REFERRAL("10")));
+    assert_writes(&scene, "partner-center", "{'details.dealValue': 11}");
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_PARTNER_CENTER, 2, NOTED_REFERRAL("11")));
+    outcome_arrives(&scene, OUTCOME_APPLIED, true, documents_of(SIDE_CRM, 3, NOTED_ROW("11", "m")));
+    assert_null(scene.deal.pending);
+    assert_foretells(&scene, NOTED_REFERRAL("11"), NOTED_ROW("12", "m"), SIDE_CRM);
+    assert_writes(&scene, "partner-center", "{'details.dealValue': 12}");
+    scene_end(&scene);
+#undef NOTED_REFERRAL
+#undef NOTED_ROW
+}
+
 int main(void)
 {
     json_setup();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_record_that_is_given_is_there),
         cmocka_unit_test(test_given_records_are_fresh),
+        cmocka_unit_test(test_refused_field_is_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -357,8 +357,9 @@ class Store:
         if path.startswith("/consent/") and old["consent"][path.split("/")[2]] and not value:
             raise Refused("Sharing with Microsoft sellers cannot be taken back.")
         if path.startswith("/customerProfile/team") and settings["contacts_after_share"] == "refuse":
-            if (old["inviteContext"] or {}).get("assistanceRequestCode", "Unknown") != "Unknown":
-                raise Refused("Customer contacts of a shared deal cannot be changed.")
+            asked = (old["inviteContext"] or {}).get("assistanceRequestCode", "Unknown") != "Unknown"
+            if asked or any(each.is_related for each in self.engagement(old["engagementId"])):
+                raise Refused(f"{path} cannot be changed once help was asked for.")
 
     def _register(self, document: dict[str, Any], value: dict[str, Any]) -> None:
         moment = iso7(self.simulator.clock.ticks())
