@@ -144,15 +144,16 @@ static void repeat(struct fetch *fetch, struct fold_record *record, int64_t not_
     left_off(fetch, lane);
 }
 
-static void on_published(void *arg, struct fold_record *record, const struct error *failure)
+static void on_published(void *arg, struct fold_record *record, bool is_reading, const struct error *failure)
 {
     struct fetch *fetch = arg;
 
+    if (failure != NULL || !is_reading)
+        versions_note(&fetch->versions, record->key, NULL);
     if (failure == NULL) {
         end(fetch, record);
         return;
     }
-    versions_note(&fetch->versions, record->key, NULL);
     log_warning("fetch.not_told", LOG_TEXT("record", record->key), LOG_ERROR(failure));
     repeat(fetch, record, 0);
 }
@@ -310,7 +311,7 @@ static bool may_begin(const struct fetch *fetch, const struct lane *lane, int64_
     return condition_allows(&lane->condition, now_ms, lane->reading, (unsigned)fetch->settings.concurrent_max);
 }
 
-/* The poller has found it, and the very version was told already, after a webhook. */
+/* The poller has found it, and the very version was told already. */
 static bool is_told(const struct fetch *fetch, const struct fold_record *record)
 {
     for (const struct fold_item *item = record->batch; item != NULL; item = item->next) {
@@ -436,6 +437,7 @@ static void on_revoked(void *arg, const char *topic, int32_t partition)
 
     (void)topic;
     fold_forget(fetch->fold, partition);
+    versions_clear(&fetch->versions); /* another instance may tell that a record is gone */
 }
 
 static void on_consumer_fatal(void *arg, const struct error *err)
@@ -468,9 +470,8 @@ static void declare_metrics(struct fetch *fetch)
                                                    "Notifications that were answered by the read for another one."),
                                    none);
     fetch->known = metrics_series(
-        metrics_declare(
-            METRIC_COUNTER, "tandem_fetch_known_total", "",
-            "Changes found by polling that were not read, since a webhook's reading had told that version."),
+        metrics_declare(METRIC_COUNTER, "tandem_fetch_known_total", "",
+                        "Changes found by polling that were not read, since that version had been told already."),
         none);
     fetch->waiting = metrics_series(
         metrics_declare(METRIC_GAUGE, "tandem_fetch_waiting_records", "", "Records that wait for their read."), none);

@@ -16,6 +16,7 @@ struct publication {
     struct fold_record *record;
     unsigned outstanding;
     bool is_open;    /* more may be added: not to be ended */
+    bool is_reading; /* the record as it stands */
     bool is_letters; /* all of it goes to the dead letters */
     bool has_failed;
     struct error failure; /* the first one */
@@ -24,7 +25,7 @@ struct publication {
 
 struct publisher {
     struct producer *producer;
-    void (*on_end)(void *arg, struct fold_record *record, const struct error *failure);
+    void (*on_end)(void *arg, struct fold_record *record, bool is_reading, const struct error *failure);
     void *arg;
     char *records_topic, *dead_letters_topic;
     struct publication *publications;
@@ -74,7 +75,7 @@ static void end_publication(struct publication *publication)
     struct publisher *publisher = publication->publisher;
     struct fold_record *record = publication->record;
     struct error failure = publication->failure;
-    bool has_failed = publication->has_failed;
+    bool has_failed = publication->has_failed, is_reading = publication->is_reading;
     /* A reading that is too large for the topic will be so the next time. */
     bool is_hopeless = failure.class == ERROR_POISON && !publication->is_letters && record->batch != NULL;
 
@@ -82,7 +83,7 @@ static void end_publication(struct publication *publication)
     if (is_hopeless)
         publisher_set_aside(publisher, record, &failure);
     else
-        publisher->on_end(publisher->arg, record, has_failed ? &failure : NULL);
+        publisher->on_end(publisher->arg, record, is_reading, has_failed ? &failure : NULL);
 }
 
 static void on_told(void *arg, const struct error *err)
@@ -155,7 +156,7 @@ static void end_without_memory(struct publisher *publisher, struct fold_record *
     struct error err = ERROR_INIT;
 
     (void)error_no_memory(&err);
-    publisher->on_end(publisher->arg, record, &err);
+    publisher->on_end(publisher->arg, record, false, &err);
 }
 
 void publisher_set_aside(struct publisher *publisher, struct fold_record *record, const struct error *reason)
@@ -191,6 +192,7 @@ void publisher_tell_reading(struct publisher *publisher, struct fold_record *rec
         end_without_memory(publisher, record);
         return;
     }
+    publication->is_reading = true;
     if (reading_of_answer(&context, answer, &reading, &err) < 0)
         fail_publication(publication, &err);
     else

@@ -18,9 +18,10 @@ struct publisher;
 struct publisher_options {
     const struct kafka_settings *kafka;
     struct producer *producer;
-    /* Exactly once per call below, now or later; `failure` NULL: all of it is on the broker. Before, the record stays
-     * as it is, except that its batch may be taken away. */
-    void (*on_end)(void *arg, struct fold_record *record, const struct error *failure);
+    /* Exactly once per call below, now or later; `failure` NULL: all of it is on the broker, and `is_reading` says whether
+     * it is the record as it stands, and not its absence or dead letters. Before, the record stays as it is, except that
+     * its batch may be taken away. */
+    void (*on_end)(void *arg, struct fold_record *record, bool is_reading, const struct error *failure);
     void *arg;
 };
 

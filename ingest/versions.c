@@ -15,10 +15,15 @@ void versions_done(struct versions *versions)
     versions->told = NULL;
 }
 
+void versions_clear(struct versions *versions)
+{
+    (void)json_object_clear(versions->told);
+}
+
 void versions_note(struct versions *versions, const char *key, const char *etag)
 {
     if (json_object_size(versions->told) >= VERSIONS_MAX)
-        (void)json_object_clear(versions->told);
+        versions_clear(versions);
     if (etag == NULL || json_object_set_new(versions->told, key, json_string(etag)) < 0)
         (void)json_object_del(versions->told, key);
 }

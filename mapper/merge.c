@@ -138,10 +138,24 @@ static int merge_settlement(struct deal *deal, const struct decide_cause *cause,
     return advance_deal(deal, cause, effects, err);
 }
 
+/* Not one the deal has left behind: a deletion is told by a webhook and by the poll, also after the record was replaced. */
+static bool is_of_deal(const struct deal *deal, const struct record *record, enum side side)
+{
+    const char *known = deal->id[side];
+
+    if (record->record_id == NULL)
+        return true;
+    if (known != NULL)
+        return text_equal_ignoring_case(record->record_id, known);
+    return side != SIDE_CRM || deal->replaced_crm_id == NULL ||
+           !text_equal_ignoring_case(record->record_id, deal->replaced_crm_id);
+}
+
 static int merge_gone(struct deal *deal, const struct decide_cause *cause, const struct record *record, enum side side,
                       struct merge_effects *effects, struct error *err)
 {
-    if (text_assign(&deal->gone[side], record->reason != NULL ? record->reason : "not_found", err) < 0)
+    if (is_of_deal(deal, record, side) &&
+        text_assign(&deal->gone[side], record->reason != NULL ? record->reason : "not_found", err) < 0)
         return -1;
     return advance_deal(deal, cause, effects, err);
 }

@@ -25,8 +25,10 @@ from support.topics import Topics  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Ended by a deadline, a run stops what it started as it does on Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Ended by a deadline, a run stops what it started as it does on Ctrl-C; and what a shell has begun in the background,
+    # with Ctrl-C ignored, must not hand that on to programs that are to be stopped by it.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.default_int_handler)
     config.addinivalue_line("markers", "asan: runs our programs, and is run with those that AddressSanitizer watches")
 
 

@@ -192,6 +192,84 @@ def test_a_crm_record_is_told_under_the_key_it_names(
     assert (value_of(records[missing])["kind"], value_of(records[missing])["reason"]) == ("gone", "not_found")
 
 
+# --- What the poller finds, and is known ------------------------------------------------------------------------------
+
+
+def found(record_id: str, etag: str | None) -> tuple[str, str, dict[str, str]]:
+    """What the poller tells of a changed referral; without an eTag there is more to it than the referral's version."""
+    return notification(record_id, origin="poll", event="changed", **({"etag": etag} if etag else {}))
+
+
+def tell_once(ingest: Ingest, referral: str) -> str:
+    """By a webhook; returns the eTag of what was told."""
+    message = notification(referral)
+    ingest.notify(message)
+    [record] = [each for each in ingest.records(until=answered(message)) if id_of(message) in causes_of([each])]
+    return value_of(record)["documents"][0]["etag"]
+
+
+@pytest.mark.asan
+def test_what_the_poller_finds_is_read_unless_that_very_version_was_told(ingest: Ingest) -> None:
+    referral = ingest.partner_center.add_referral(kind="partner-led")["id"]
+    with ingest.fetcher() as program:
+        etag = tell_once(ingest, referral)
+        ingest.notify(found(referral, etag))
+        program.wait_for("fetch.known", record=f"partner-center/{referral}", notifications=1)
+        assert len(reads_of(ingest, referral)) == 1
+        others = [found(referral, '"another"'), found(referral, None), notification(referral)]
+        for number, each in enumerate(others, 2):
+            ingest.notify(each)
+            ingest.records(until=answered(each))
+            assert len(reads_of(ingest, referral)) == number
+        # What else has to be read is read, and answers it as well.
+        both = [found(referral, etag), notification(referral)]
+        ingest.notify(*both)
+        ingest.records(until=answered(both[1]))
+        assert program.stop() == 0
+    assert uncommitted(ingest.topics) == 0
+
+
+@pytest.mark.parametrize("hidden", ["404", "403"])
+def test_a_record_that_is_back_as_it_was_is_read_again(ingest: Ingest, hidden: str) -> None:
+    referral = ingest.partner_center.add_referral(kind="partner-led")["id"]
+    with ingest.fetcher():
+        etag = tell_once(ingest, referral)
+        ingest.partner_center.hide_referral(referral, hidden)
+        gone = notification(referral)
+        ingest.notify(gone)
+        ingest.records(until=answered(gone))
+        ingest.partner_center.hide_referral(referral, "visible")
+        back = found(referral, etag)
+        ingest.notify(back)
+        ingest.records(until=answered(back))
+
+
+def test_a_record_that_was_set_aside_meanwhile_is_read_again(ingest: Ingest) -> None:
+    referral = ingest.partner_center.add_referral(kind="partner-led")["id"]
+    with ingest.fetcher():
+        etag = tell_once(ingest, referral)
+        ingest.partner_center.fault("status", *READ, times=1, status=400, body={"error": {"code": "invalidRequest"}})
+        ingest.notify(notification(referral))
+        ingest.dead_letters(1)
+        again = found(referral, etag)
+        ingest.notify(again)
+        ingest.records(until=answered(again))
+
+
+def test_what_was_told_before_a_partition_went_and_came_back_is_read_again(ingest: Ingest) -> None:
+    """Another instance may have told meanwhile that it is gone."""
+    referral = ingest.partner_center.add_referral(kind="partner-led")["id"]
+    with ingest.fetcher("one") as program:
+        etag = tell_once(ingest, referral)
+        with ingest.fetcher("two") as other:
+            other.wait_for("kafka.assigned")
+            assert other.stop() == 0
+        program.wait_for("kafka.assigned", partitions=PARTITIONS, count=2)
+        again = found(referral, etag)
+        ingest.notify(again)
+        ingest.records(until=answered(again))
+
+
 # --- What is not there -----------------------------------------------------------------------------------------------
 
 

@@ -69,10 +69,11 @@ def restart(stack: Stack, instance: str) -> None:
 
 def is_poll(entry: dict[str, Any]) -> bool:
     """A question of the poller, what is new? Other than the look for a referral that may have been created already, and the
-    reading of a deal, which ask for a list, too."""
+    reading of a deal, which ask for a list, too; but not for its next page."""
     path = entry["path"].rstrip("/")
     if path.endswith("/referrals"):
-        return entry["method"] == "GET" and "updatedDateTime" in json.dumps(entry["query"])
+        asked = json.dumps(entry["query"])
+        return entry["method"] == "GET" and ("updatedDateTime" in asked or "$skiptoken" in asked)
     return entry["method"] == "GET" and path.endswith(("/opportunities", "/leads", "/msft_microsoftsolutions"))
 
 

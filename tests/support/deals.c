@@ -106,6 +106,12 @@ json_t *documents_of(enum side side, int version, const char *body_text)
     return documents;
 }
 
+json_t *of_record(json_t *documents, const char *id)
+{
+    assert_int_equal(json_object_set_new(json_array_get(documents, 0), "id", json_string(id)), 0);
+    return documents;
+}
+
 void add_microsofts(json_t *documents, int version, const char *body_text)
 {
     char at[32];
@@ -184,6 +190,7 @@ static void give_outcome(struct scene *scene, enum outcome_result result, bool i
     const json_t *pending = scene->deal.pending;
     struct error err = ERROR_INIT;
     assert_non_null(pending);
+    const char *shown = json_text_of(json_array_get(documents, 0), "id");
     struct outcome outcome = {
         .decision_id = text_copy(json_text_of(pending, "id")),
         .deal_key = text_copy(scene->deal.key),
@@ -191,7 +198,9 @@ static void give_outcome(struct scene *scene, enum outcome_result result, bool i
         .target = text_copy(json_text_of(pending, "target")),
         .is_certain = is_certain,
         .is_created = result == OUTCOME_APPLIED && json_integer_of(pending, "action", 0) == DECISION_CREATE,
-        .record_id = text_copy(strcmp(json_text_of(pending, "target"), "crm") == 0 ? CRM_RECORD : REFERRAL),
+        .record_id = text_copy(shown != NULL                                         ? shown
+                               : strcmp(json_text_of(pending, "target"), "crm") == 0 ? CRM_RECORD
+                                                                                     : REFERRAL),
         .documents = documents,
         .error_code = code == NULL ? NULL : text_copy(code),
         .error_field = field == NULL ? NULL : text_copy(field),

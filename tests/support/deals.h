@@ -41,6 +41,7 @@ void assert_json_is(json_t *json, const char *wanted);
 
 /* An array of one document. `body` gets the ids it needs. */
 json_t *documents_of(enum side side, int version, const char *body);
+json_t *of_record(json_t *documents, const char *id); /* of another one */
 /* Appends Microsoft's referral. */
 void add_microsofts(json_t *documents, int version, const char *body);
 

@@ -686,6 +686,19 @@ static void test_deleted_record_rests_or_is_made_anew(void **state)
             assert_int_equal(scene.effects.decision.action, DECISION_CREATE);
             assert_string_equal(scene.effects.decision.target, "crm");
             assert_null(scene.deal.id[SIDE_CRM]);
+            /* It is told twice, by a webhook and by the poll: before the new one is there, and after. */
+            gone_arrives(&scene, SIDE_CRM, "deleted");
+            assert_none(&scene, "waiting");
+            outcome_arrives(
+                &scene, OUTCOME_APPLIED, true,
+                of_record(
+                    documents_of(SIDE_CRM, 1, "{" WHOLE_ROW ", 'link': '" REFERRAL "', 'referral_id': '" REFERRAL "'}"),
+                    STRANGER));
+            assert_writes(&scene, "partner-center", "{'externalReferenceId': '" STRANGER "'}");
+            gone_arrives(&scene, SIDE_CRM, "deleted");
+            assert_none(&scene, "waiting");
+            assert_string_equal(scene.deal.id[SIDE_CRM], STRANGER);
+            assert_null(scene.deal.gone[SIDE_CRM]);
         }
         scene_end(&scene);
     }
