@@ -6,6 +6,7 @@
 #include "common/base/json.h"
 #include "common/base/text.h"
 #include "mapper/birth.h"
+#include "mapper/ledger.h"
 #include "mapper/settle.h"
 
 static bool same_id(const char *a, const char *b)
@@ -388,6 +389,7 @@ static int forget_crm_record(struct deal *deal, struct error *err)
         text_assign(&deal->id[SIDE_CRM], NULL, err) < 0 || text_assign(&deal->gone[SIDE_CRM], NULL, err) < 0 ||
         text_assign(&deal->rests, NULL, err) < 0)
         return -1;
+    ledger_forget(deal, SIDE_CRM);
     json_decref(deal->seen[SIDE_CRM]);
     deal->seen[SIDE_CRM] = NULL;
     deal->is_told = false;

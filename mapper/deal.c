@@ -115,29 +115,32 @@ const char *deal_changed_at(const struct deal *deal, enum side side)
     return json_text_of(deal_document(deal, side), "changed_at");
 }
 
-/* <0, 0, >0; a version that cannot be read as number or time counts as another text, so as newer. */
-static int compare_versions(const char *a, const char *b)
+/* <0, 0, >0; a version that cannot be read as number or time counts as another text, so as newer: they have no order. */
+static int compare_versions(const char *a, const char *b, bool *ret_is_ordered)
 {
     struct decimal number_a, number_b;
     struct timestamp time_a, time_b;
 
+    *ret_is_ordered = true;
     if (decimal_parse(a, strlen(a), &number_a) && decimal_parse(b, strlen(b), &number_b))
         return decimal_compare(&number_a, &number_b);
     if (timestamp_parse(a, true, &time_a) && timestamp_parse(b, true, &time_b))
         return timestamp_compare(time_a, time_b);
-    return strcmp(a, b) == 0 ? 0 : 1;
+    *ret_is_ordered = strcmp(a, b) == 0;
+    return *ret_is_ordered ? 0 : 1;
 }
 
 /* By the version alone. */
-static enum deal_news judge(const json_t *known, const json_t *document)
+static enum deal_news judge(const json_t *known, const json_t *document, bool *ret_is_ordered)
 {
     const char *old_version = json_text_of(known, "version");
     const char *new_version = json_text_of(document, "version");
     int order;
 
+    *ret_is_ordered = false;
     if (known == NULL || old_version == NULL || new_version == NULL)
         return DEAL_NEWER;
-    order = compare_versions(new_version, old_version);
+    order = compare_versions(new_version, old_version, ret_is_ordered);
     return order < 0 ? DEAL_OLDER : order > 0 ? DEAL_NEWER : DEAL_SAME;
 }
 
@@ -226,44 +229,51 @@ static int make_seen(struct deal *deal, enum side side, struct error *err)
 }
 
 static int see_document(struct deal *deal, const struct rules *rules, enum side side, const json_t *document,
-                        enum deal_news *ret_news, struct error *err)
+                        enum deal_news *ret_news, bool *ret_is_ordered, struct error *err)
 {
     json_t *known_documents = json_object_get(deal->seen[side], "documents");
     json_t *known_values = deal_values(deal, side);
     json_auto_t *told = json_object();
 
-    *ret_news = judge(json_object_get(known_documents, json_text_of(document, "id")), document);
+    *ret_news = judge(json_object_get(known_documents, json_text_of(document, "id")), document, ret_is_ordered);
     if (*ret_news == DEAL_OLDER)
         return 0;
     if (told == NULL)
         return error_no_memory(err);
     if (take_values(told, rules, side, document, err) < 0)
         return -1;
-    if (*ret_news == DEAL_SAME && contradicts(told, known_values))
+    if (*ret_news == DEAL_SAME && contradicts(told, known_values)) {
         *ret_news = DEAL_NEWER;
+        *ret_is_ordered = false;
+    }
     if (json_object_update(known_values, told) < 0)
         return error_no_memory(err);
     return *ret_news == DEAL_NEWER ? take_document(known_documents, document, err) : 0;
 }
 
 int deal_see(struct deal *deal, const struct rules *rules, enum side side, const json_t *documents,
-             enum deal_news *ret_news, struct error *err)
+             struct deal_sight *ret_sight, struct error *err)
 {
-    enum deal_news news = DEAL_OLDER;
+    struct deal_sight sight = {.news = DEAL_OLDER, .main = DEAL_OLDER, .is_ordered = true};
 
     if (make_seen(deal, side, err) < 0)
         return -1;
     for (size_t i = 0; i < json_array_size(documents); i++) {
         const json_t *document = json_array_get(documents, i);
         enum deal_news one;
+        bool is_ordered;
 
         if (json_text_of(document, "id") == NULL || json_object_get(document, "body") == NULL)
             continue;
-        if (see_document(deal, rules, side, document, &one, err) < 0)
+        if (see_document(deal, rules, side, document, &one, &is_ordered, err) < 0)
             return -1;
-        if (one > news)
-            news = one;
+        if (one > sight.news)
+            sight.news = one;
+        if (text_equal(json_text_of(document, "role"), main_role(side))) {
+            sight.main = one;
+            sight.is_ordered = is_ordered;
+        }
     }
-    *ret_news = news;
+    *ret_sight = sight;
     return 0;
 }

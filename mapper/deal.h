@@ -37,7 +37,7 @@ struct deal {
     bool is_told;        /* the CRM record's own key knows where the deal lives */
     char *rules_version; /* of the last merge */
     int64_t next_number; /* of the next decision, from 1 */
-    int64_t conflict_rounds; /* conflicts in a row without a fresh record */
+    int64_t conflict_rounds; /* conflicts, and writes that found no referral, in a row without a fresh record */
     json_t *pending;         /* the decision under way, as sent; NULL: none */
     json_t *parked;          /* policy manual: {field: {"partner_center", "crm"}} */
     json_t *problems;        /* {field: message}: values that cannot be mapped */
@@ -75,9 +75,16 @@ enum deal_news {
     DEAL_NEWER
 };
 
+/* What deal_see() found. */
+struct deal_sight {
+    enum deal_news news; /* the newest of all documents' */
+    enum deal_news main; /* of the main document, the only one we write to; DEAL_OLDER as well: not among them */
+    bool is_ordered;     /* `main` is what the versions say; otherwise the content was taken for newer without them */
+};
+
 /* Takes over what is newer in the documents (array as in messages/record.h), document by document (rule "order").
  * Versions: whole numbers compare as numbers, times as times; the same time with other content counts as newer. */
 int deal_see(struct deal *deal, const struct rules *rules, enum side side, const json_t *documents,
-             enum deal_news *ret_news, struct error *err) TANDEM_MUST_CHECK;
+             struct deal_sight *ret_sight, struct error *err) TANDEM_MUST_CHECK;
 
 #endif

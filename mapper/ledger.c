@@ -4,38 +4,67 @@
 #include "common/base/text.h"
 #include "common/base/timestamp.h"
 
-int ledger_note(struct deal *deal, enum side side, const json_t *fields, const char *decision_id, const char *at,
-                struct error *err)
+/* Nothing is kept for no entry. */
+static void drop_when_empty(struct deal *deal, enum side side)
 {
-    json_t *entries = json_object();
+    if (json_object_size(json_object_get(deal->ledger, side_name(side))) == 0)
+        ledger_forget(deal, side);
+}
 
+void ledger_forget(struct deal *deal, enum side side)
+{
+    (void)json_object_del(deal->ledger, side_name(side));
+    if (json_object_size(deal->ledger) > 0)
+        return;
+    json_decref(deal->ledger);
+    deal->ledger = NULL;
+}
+
+/* New or known; NULL when out of memory. */
+static json_t *entries_of(struct deal *deal, enum side side)
+{
+    json_t *entries = json_object_get(deal->ledger, side_name(side));
+
+    if (entries != NULL)
+        return entries;
+    if (deal->ledger == NULL)
+        deal->ledger = json_object();
+    entries = json_object();
+    return json_object_set_new(deal->ledger, side_name(side), entries) < 0 ? NULL : entries;
+}
+
+/* So that there are never more entries than the rules have fields. */
+static void drop_lost_fields(json_t *entries, const struct rules *rules)
+{
+    const char *name;
+    json_t *entry;
+    void *next;
+
+    json_object_foreach_safe (entries, next, name, entry) {
+        if (rules_field(rules, name) == NULL)
+            (void)json_object_del(entries, name);
+    }
+}
+
+int ledger_note(struct deal *deal, const struct rules *rules, enum side side, const json_t *fields,
+                const char *decision_id, const char *at, struct error *err)
+{
+    json_t *entries = entries_of(deal, side);
+
+    if (entries == NULL)
+        return error_no_memory(err);
+    drop_lost_fields(entries, rules);
     for (size_t i = 0; i < json_array_size(fields); i++) {
         const char *name = json_text_of(json_array_get(fields, i), "name");
         json_t *value = json_object_get(deal->base[side], name);
-        if (value == NULL)
-            continue; /* a link: no field of the rules */
+        if (value == NULL || rules_field(rules, name) == NULL)
+            continue; /* a link: no field of the rules; or one they have lost meanwhile */
         if (json_object_set_new(entries, name,
-                                json_pack("{s:O, s:s, s:s}", "value", value, "decision", decision_id, "at", at)) < 0) {
-            json_decref(entries);
+                                json_pack("{s:O, s:s, s:s}", "value", value, "decision", decision_id, "at", at)) < 0)
             return error_no_memory(err);
-        }
     }
-    if (json_object_size(entries) == 0) {
-        json_decref(entries);
-        return 0;
-    }
-    if (deal->ledger == NULL)
-        deal->ledger = json_object();
-    return json_object_set_new(deal->ledger, side_name(side), entries) < 0 ? error_no_memory(err) : 0;
-}
-
-size_t ledger_count(const struct rules *rules, const json_t *fields)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < json_array_size(fields); i++)
-        count += rules_field(rules, json_text_of(json_array_get(fields, i), "name")) != NULL;
-    return count;
+    drop_when_empty(deal, side);
+    return 0;
 }
 
 static bool is_within_window(const char *written_at, const char *read_at)
@@ -44,6 +73,15 @@ static bool is_within_window(const char *written_at, const char *read_at)
 
     return written_at != NULL && timestamp_parse(written_at, true, &written) && timestamp_parse(read_at, true, &read) &&
            timestamp_compare(read, timestamp_add_ms(written, LEDGER_WINDOW_MS)) <= 0;
+}
+
+/* A time that cannot be read is not before another. */
+static bool is_before(const char *read_at, const char *written_at)
+{
+    struct timestamp written, read;
+
+    return written_at != NULL && timestamp_parse(written_at, true, &written) && timestamp_parse(read_at, true, &read) &&
+           timestamp_compare(read, written) < 0;
 }
 
 static int note_near_miss(struct ledger_findings *findings, const char *name, const json_t *entry, json_t *found)
@@ -70,32 +108,25 @@ static int check_entry(const struct rules *rules, enum side side, const json_t *
     return is_within_window(json_text_of(entry, "at"), at) ? note_near_miss(findings, name, entry, found) : 0;
 }
 
-int ledger_check(struct deal *deal, const struct rules *rules, enum side side, const json_t *documents, const char *at,
-                 struct ledger_findings *ret_findings, struct error *err)
+int ledger_check(struct deal *deal, const struct rules *rules, enum side side, const json_t *values, const char *at,
+                 bool is_ordered, struct ledger_findings *ret_findings, struct error *err)
 {
     json_t *entries = json_object_get(deal->ledger, side_name(side));
-    json_auto_t *values = entries == NULL ? NULL : deal_values_of(rules, side, documents);
     struct ledger_findings findings = {0};
     const char *name;
     json_t *entry;
+    void *next;
 
-    if (entries == NULL) {
-        *ret_findings = findings;
-        return 0;
-    }
-    if (values == NULL)
-        return error_no_memory(err);
-    json_object_foreach (entries, name, entry) {
+    json_object_foreach_safe (entries, next, name, entry) {
+        if (!is_ordered && is_before(at, json_text_of(entry, "at")))
+            continue;
         if (check_entry(rules, side, values, name, entry, at, &findings) < 0) {
             json_decref(findings.near_misses);
             return error_no_memory(err);
         }
+        (void)json_object_del(entries, name);
     }
-    (void)json_object_del(deal->ledger, side_name(side));
-    if (json_object_size(deal->ledger) == 0) {
-        json_decref(deal->ledger);
-        deal->ledger = NULL;
-    }
+    drop_when_empty(deal, side);
     *ret_findings = findings;
     return 0;
 }

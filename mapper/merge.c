@@ -220,30 +220,53 @@ static int take_base_of_newborn(struct deal *deal, const struct rules *rules, en
     return fill_base(deal, rules, side, deal_values(deal, side), err);
 }
 
+/* The reading's own values only: what it does not tell is no answer to our write. */
+static int check_ledger_by_reading(struct deal *deal, struct decide_cause *cause, const struct record *record,
+                                   enum side side, const struct deal_sight *sight, struct merge_effects *effects,
+                                   struct error *err)
+{
+    const struct rules *rules = cause->context->rules;
+    json_auto_t *values = deal_values_of(rules, side, record->documents);
+    struct ledger_findings findings;
+
+    if (values == NULL)
+        return error_no_memory(err);
+    if (ledger_check(deal, rules, side, values, cause->at, sight->is_ordered, &findings, err) < 0)
+        return -1;
+    effects->echoes = findings.echoes;
+    cause->near_misses = findings.near_misses;
+    return 0;
+}
+
+static void forget_near_misses(struct decide_cause *cause)
+{
+    json_decref(cause->near_misses);
+    cause->near_misses = NULL;
+}
+
 static int merge_reading(struct deal *deal, struct decide_cause *cause, const struct record *record, enum side side,
                          struct merge_effects *effects, struct error *err)
 {
     const char *id = json_text_of(record_document_of(record->documents, side == SIDE_CRM ? "crm" : "own"), "id");
-    enum deal_news news;
-    struct ledger_findings findings = {0};
+    struct deal_sight sight;
     int status;
 
     if (side == SIDE_CRM && deal->id[SIDE_CRM] != NULL && id != NULL &&
         !text_equal_ignoring_case(id, deal->id[SIDE_CRM]) && deal->seen[SIDE_CRM] != NULL)
         return refuse_stranger(deal, cause, record, effects, err);
     if (learn_ids(deal, record, side, err) < 0 ||
-        deal_see(deal, cause->context->rules, side, record->documents, &news, err) < 0)
+        deal_see(deal, cause->context->rules, side, record->documents, &sight, err) < 0)
         return -1;
     /* An old reading, late or driven again, does not bring back what is gone since. */
-    if (news != DEAL_OLDER && text_assign(&deal->gone[side], NULL, err) < 0)
+    if (sight.news != DEAL_OLDER && text_assign(&deal->gone[side], NULL, err) < 0)
         return -1;
-    if (news == DEAL_SAME && take_base_of_newborn(deal, cause->context->rules, side, err) < 0)
+    if (sight.news == DEAL_SAME && take_base_of_newborn(deal, cause->context->rules, side, err) < 0)
         return -1;
-    if (news == DEAL_NEWER) {
+    if (sight.news == DEAL_NEWER) {
         deal->conflict_rounds = 0;
         cause->quiet_reason = "unchanged";
         cause->quiet_detail = "no field of the rules has changed";
-    } else if (news == DEAL_SAME) {
+    } else if (sight.news == DEAL_SAME) {
         cause->quiet_reason = was_written_by_us(deal, side) ? "echo" : "unchanged";
         cause->quiet_detail = was_written_by_us(deal, side) ? json_text_of(deal_document(deal, side), "written_by")
                                                             : "this version is known";
@@ -251,14 +274,10 @@ static int merge_reading(struct deal *deal, struct decide_cause *cause, const st
         cause->quiet_reason = "older";
         cause->quiet_detail = "a newer version is known";
     }
-    if (news != DEAL_OLDER &&
-        ledger_check(deal, cause->context->rules, side, record->documents, cause->at, &findings, err) < 0)
+    if (sight.main != DEAL_OLDER && check_ledger_by_reading(deal, cause, record, side, &sight, effects, err) < 0)
         return -1;
-    effects->echoes = findings.echoes;
-    cause->near_misses = findings.near_misses;
     status = advance_deal(deal, cause, effects, err);
-    cause->near_misses = NULL;
-    json_decref(findings.near_misses);
+    forget_near_misses(cause);
     return status;
 }
 
@@ -379,7 +398,30 @@ static int take_back_explanation(struct deal *deal, const struct rules *rules, c
     return text_assign(&deal->explained, json_text_of(told, "old"), err);
 }
 
-static int take_result(struct deal *deal, const struct decide_cause *cause, const struct outcome *outcome,
+/* Notes what was written, to be read back. Where a reading as new has come before the outcome, that is the one. */
+static int note_in_ledger(struct deal *deal, struct decide_cause *cause, const struct outcome *outcome,
+                          const json_t *pending, enum side target, enum deal_news news, struct merge_effects *effects,
+                          struct error *err)
+{
+    const struct rules *rules = cause->context->rules;
+    const char *changed_at = deal_changed_at(deal, target);
+    struct ledger_findings findings;
+
+    if (ledger_note(deal, rules, target, json_object_get(pending, "fields"), outcome->decision_id, outcome->finished_at,
+                    err) < 0)
+        return -1;
+    if (news == DEAL_NEWER)
+        return 0;
+    if (ledger_check(deal, rules, target, deal_values(deal, target),
+                     changed_at != NULL ? changed_at : outcome->finished_at, true, &findings, err) < 0)
+        return -1;
+    effects->echoes += findings.echoes;
+    cause->near_misses = findings.near_misses;
+    cause->wants_reason = findings.near_misses != NULL; /* they are told, whatever else is decided */
+    return 0;
+}
+
+static int take_result(struct deal *deal, struct decide_cause *cause, const struct outcome *outcome,
                        const json_t *pending, enum side target, enum deal_news news, struct merge_effects *effects,
                        struct error *err)
 {
@@ -389,13 +431,13 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
     switch ((enum outcome_result)outcome->result) {
     case OUTCOME_APPLIED:
         if (!is_explanation(pending)) {
+            deal->conflict_rounds = 0;
             /* What the target has refused may be taken now. */
             decide_forget_refusals(deal, target);
             /* Its own line has come over what the seller was told. */
             if (target == SIDE_CRM && text_assign(&deal->explained, NULL, err) < 0)
                 return -1;
         }
-        deal->conflict_rounds = 0;
         is_invitation = text_equal(json_text_of(pending, "purpose"), "invite");
         deal->is_invited = deal->is_invited || is_invitation;
         if (outcome->documents == NULL) /* applied, but not seen: the record has to be read before its base is known */
@@ -403,12 +445,8 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
         if (take_base(deal, rules, pending, target, outcome, err) < 0)
             return -1;
         /* An invitation is written to Microsoft's referral, not to the one that is read. */
-        if (news == DEAL_NEWER && !is_invitation &&
-            ledger_note(deal, target, json_object_get(pending, "fields"), outcome->decision_id, outcome->finished_at,
-                        err) < 0)
+        if (!is_invitation && note_in_ledger(deal, cause, outcome, pending, target, news, effects, err) < 0)
             return -1;
-        if (news != DEAL_NEWER) /* the echo was here before */
-            effects->echoes += ledger_count(rules, json_object_get(pending, "fields"));
         if (!outcome->is_certain)
             return 0;
         if (outcome->is_created && take_base_of_created(deal, rules, target, outcome, err) < 0)
@@ -426,18 +464,25 @@ static int take_result(struct deal *deal, const struct decide_cause *cause, cons
     case OUTCOME_GONE:
         if (is_explanation(pending) && take_back_explanation(deal, rules, outcome, pending, err) < 0)
             return -1;
-        return text_assign(&deal->gone[target], outcome->error_code != NULL ? outcome->error_code : "not_found", err);
+        if (text_assign(&deal->gone[target], outcome->error_code != NULL ? outcome->error_code : "not_found", err) < 0)
+            return -1;
+        /* Partner Center may show late what it has. */
+        if (target != SIDE_PARTNER_CENTER || ++deal->conflict_rounds > MERGE_CONFLICT_ROUNDS_MAX)
+            return 0;
+        return decide_to_ask(rules, deal, target, deal->id[target], cause, effects, err);
     case OUTCOME_SUPERSEDED:
         return 0;
     }
     return 0;
 }
 
-/* An outcome is also a reading of the target, whoever's it was; but not while the deal has no record there. */
+/* An outcome is also a reading of the target, whoever's it was; but not while the deal has no record there. The news is
+ * that of the target's main document: newer, unless that very version or a later one was known before. */
 static int see_outcome(struct deal *deal, const struct rules *rules, const struct outcome *outcome, enum side target,
                        enum deal_news *ret_news, struct error *err)
 {
     char **id = &deal->id[target];
+    struct deal_sight sight;
 
     *ret_news = DEAL_NEWER;
     if (outcome->record_id != NULL && *id == NULL && outcome->result != OUTCOME_REFUSED &&
@@ -445,7 +490,10 @@ static int see_outcome(struct deal *deal, const struct rules *rules, const struc
         return -1;
     if (outcome->documents == NULL || *id == NULL)
         return 0;
-    return deal_see(deal, rules, target, outcome->documents, ret_news, err);
+    if (deal_see(deal, rules, target, outcome->documents, &sight, err) < 0)
+        return -1;
+    *ret_news = sight.main;
+    return 0;
 }
 
 /* The deal has got its referral: it goes on under the referral's key. */
@@ -477,7 +525,7 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
                   struct merge_effects *ret_effects, struct error *err)
 {
     /* Only told where something else is: that values no longer wait for a person. */
-    const struct decide_cause cause = {.context = context, .at = outcome->finished_at, .quiet_reason = "unchanged"};
+    struct decide_cause cause = {.context = context, .at = outcome->finished_at, .quiet_reason = "unchanged"};
     enum side target = text_equal(outcome->target, "crm") ? SIDE_CRM : SIDE_PARTNER_CENTER;
     json_t *pending = deal->pending;
     enum deal_news news;
@@ -494,13 +542,11 @@ int merge_outcome(struct deal *deal, const struct merge_context *context, const 
         if (status == 0 && is_birth_of_referral(deal, outcome, target)) {
             merge_effects_done(ret_effects);
             status = hand_over(deal, &cause, outcome->record_id, ret_effects, err);
-            if (status < 0)
-                merge_effects_done(ret_effects);
-            return status;
-        }
-        /* Applied, but not seen: to go on now would be to write the same once more. */
-        if (status == 0 && (outcome->result != OUTCOME_APPLIED || outcome->documents != NULL))
+        } else if (status == 0 && (outcome->result != OUTCOME_APPLIED || outcome->documents != NULL)) {
+            /* Applied, but not seen: to go on then would be to write the same once more. */
             status = advance_deal(deal, &cause, ret_effects, err);
+        }
+        forget_near_misses(&cause);
     } else if (status == 0 && forget_refusal(deal, outcome)) {
         status = advance_deal(deal, &cause, ret_effects, err);
     }

@@ -74,11 +74,11 @@ static int see(struct trial *trial, enum side side, const json_t *document, stru
     json_auto_t *readings = readings_of(trial, side, document, err);
     char **id = &trial->deal.id[side];
     char **gone = &trial->deal.gone[side];
-    enum deal_news news;
+    struct deal_sight sight;
 
     /* A record that is given is there, whatever was known of it. */
     if (readings == NULL || text_assign(gone, NULL, err) < 0 ||
-        deal_see(&trial->deal, trial->rules, side, readings, &news, err) < 0)
+        deal_see(&trial->deal, trial->rules, side, readings, &sight, err) < 0)
         return -1;
     if (side == SIDE_PARTNER_CENTER &&
         text_assign(&trial->deal.engagement_id, json_text_of(document, "engagementId"), err) < 0)

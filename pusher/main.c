@@ -364,6 +364,7 @@ static int run(const struct command_line *line)
     bool is_loaded = load_config(&app, line->config_path, &diagnostics) == 0;
 
     output_diagnostics(&diagnostics);
+    diagnostics_done(&diagnostics);
     if (!is_loaded) {
         config_free(app.config);
         return status;

@@ -204,7 +204,7 @@ static void give_outcome(struct scene *scene, enum outcome_result result, bool i
         .documents = documents,
         .error_code = code == NULL ? NULL : text_copy(code),
         .error_field = field == NULL ? NULL : text_copy(field),
-        .finished_at = text_copy("2026-01-01T00:02:00Z"),
+        .finished_at = text_copy(scene->finished_at == NULL ? "2026-01-01T00:02:00Z" : scene->finished_at),
     };
     const struct merge_context context = next_context(scene);
     if (merge_outcome(&scene->deal, &context, &outcome, &scene->effects, &err) < 0)
@@ -242,8 +242,8 @@ void scene_agrees(struct scene *scene, const char *partner_center_body, const ch
                               side == SIDE_CRM ? REFERRAL : CRM_RECORD);
         char *text = json_write(body, true, NULL);
         json_t *documents = documents_of((enum side)side, 1, text);
-        enum deal_news news;
-        assert_int_equal(deal_see(&scene->deal, scene->rules, (enum side)side, documents, &news, &err), 0);
+        struct deal_sight sight;
+        assert_int_equal(deal_see(&scene->deal, scene->rules, (enum side)side, documents, &sight, &err), 0);
         for (size_t i = 0; i < scene->rules->field_count; i++) {
             const struct rule_field *field = &scene->rules->fields[i];
             json_t *value = rule_field_value(field, (enum side)side, deal_values(&scene->deal, (enum side)side));

@@ -30,6 +30,7 @@ struct scene {
     struct deal deal;
     struct merge_effects effects; /* of the last message */
     int64_t offset;
+    const char *finished_at; /* of outcomes; NULL: 2026-01-01T00:02:00Z */
 };
 
 void scene_begin(struct scene *scene, const char *rules_text, const char *key);

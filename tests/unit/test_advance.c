@@ -390,6 +390,38 @@ static void test_unseen_referral_rests_where_words_find_no_place(void **state)
     scene_end(&scene);
 }
 
+/* A write that finds no referral has it read once more, since Partner Center may show late what it has; only so often, and
+ * never a CRM record, which is there or is not. */
+static void test_write_that_finds_no_referral_has_it_read_again(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    reading_arrives(&scene, SIDE_CRM, 2, ROW_WITH("11", "EUR", "n", "A"));
+    for (int round = 0; round < MERGE_CONFLICT_ROUNDS_MAX; round++) {
+        assert_writes(&scene, "partner-center", "{'details.dealValue': 11}");
+        outcome_arrives(&scene, OUTCOME_GONE, false, NULL);
+        assert_string_equal(scene.effects.decision.reason, "referral_gone");
+        assert_true(scene.effects.has_notification);
+        assert_string_equal(scene.effects.notification.record_id, REFERRAL);
+        if (scene.deal.pending != NULL) /* the words */
+            outcome_arrives(&scene, OUTCOME_APPLIED, true,
+                            documents_of(SIDE_CRM, 3 + round, ROW_WITH("11", "EUR", "n", "A")));
+        reading_arrives(&scene, SIDE_PARTNER_CENTER, 1, REFERRAL_WITH("10", "n", "A"));
+    }
+    assert_writes(&scene, "partner-center", "{'details.dealValue': 11}");
+    outcome_arrives(&scene, OUTCOME_GONE, false, NULL);
+    assert_false(scene.effects.has_notification);
+    scene_end(&scene);
+
+    begin(&scene);
+    reading_arrives(&scene, SIDE_PARTNER_CENTER, 2, REFERRAL_WITH("12", "n", "A"));
+    outcome_arrives(&scene, OUTCOME_GONE, false, NULL);
+    assert_none(&scene, "crm_gone");
+    assert_false(scene.effects.has_notification);
+    scene_end(&scene);
+}
+
 /* A rest that is over is told though the CRM has refused the words that take the others back. */
 static void test_rest_ends_where_words_are_refused(void **state)
 {
@@ -458,6 +490,7 @@ int main(void)
         cmocka_unit_test(test_unseen_referral_is_told_and_rests),
         cmocka_unit_test(test_unseen_referral_rests_without_words),
         cmocka_unit_test(test_unseen_referral_rests_where_words_find_no_place),
+        cmocka_unit_test(test_write_that_finds_no_referral_has_it_read_again),
         cmocka_unit_test(test_rest_ends_where_words_are_refused),
         cmocka_unit_test(test_what_is_wrong_is_told_after_a_rest),
     };

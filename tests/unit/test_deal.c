@@ -16,10 +16,10 @@
 static enum deal_news see(struct scene *scene, enum side side, json_t *documents)
 {
     struct error err = ERROR_INIT;
-    enum deal_news news;
-    assert_int_equal(deal_see(&scene->deal, scene->rules, side, documents, &news, &err), 0);
+    struct deal_sight sight;
+    assert_int_equal(deal_see(&scene->deal, scene->rules, side, documents, &sight, &err), 0);
     json_decref(documents);
-    return news;
+    return sight.news;
 }
 
 static json_t *versioned(const char *version, const char *name)

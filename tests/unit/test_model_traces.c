@@ -114,10 +114,10 @@ static void begin_deal(struct replay *replay, const char *seed)
     replay->deal.id[SIDE_CRM] = text_copy(CRM_ID);
     replay->deal.is_told = true;
     for (int side = 0; side < SIDE_COUNT; side++) {
-        enum deal_news news;
+        struct deal_sight sight;
         json_t *documents = documents_of((enum side)side, start);
         json_t *base = replay->deal.base[side];
-        assert_int_equal(deal_see(&replay->deal, replay->rules, (enum side)side, documents, &news, &err), 0);
+        assert_int_equal(deal_see(&replay->deal, replay->rules, (enum side)side, documents, &sight, &err), 0);
         json_decref(documents);
         assert_int_equal(json_object_set_new(base, "name", json_string(name)), 0);
         assert_int_equal(json_object_set_new(base, "value", number(value)), 0);

@@ -22,11 +22,11 @@ static void both_change(struct scene *scene, int partner_center_version, const c
     struct error err = ERROR_INIT;
 
     for (int side = 0; side < SIDE_COUNT; side++) {
-        enum deal_news news;
+        struct deal_sight sight;
         if (bodies[side] == NULL)
             continue;
         json_t *documents = documents_of((enum side)side, versions[side], bodies[side]);
-        assert_int_equal(deal_see(&scene->deal, scene->rules, (enum side)side, documents, &news, &err), 0);
+        assert_int_equal(deal_see(&scene->deal, scene->rules, (enum side)side, documents, &sight, &err), 0);
         json_decref(documents);
     }
 }
