@@ -131,17 +131,24 @@ static bool is_outdated(const struct deal *deal, const struct rules *rules, cons
            !rules_hold(rules->is_closed[SIDE_CRM], deal_values(deal, SIDE_CRM), false);
 }
 
-/* Nothing is wrong but, perhaps, that Microsoft is not invited, which is told again. Tried once. */
+/* Nothing is wrong but, perhaps, that Microsoft is not invited, which is told again. Tried once. That a rest is over belongs
+ * into the audit, also where the words are refused. */
 static int explain_what_holds(struct deal *deal, const struct decide_cause *cause, struct merge_effects *effects,
                               struct error *err)
 {
+    const bool has_rested = deal->rests != NULL;
+    struct decide_cause loud = *cause;
+    int status;
+
+    loud.wants_reason = cause->wants_reason || has_rested;
     if (text_assign(&deal->rests, NULL, err) < 0)
         return -1;
-    if (deal->invitation_told == NULL)
-        return birth_explain_mended(deal, cause, effects, err);
-    if (birth_explain(deal, cause, deal->invitation_told, "mended", effects, err) < 0)
-        return -1;
-    return deal->pending != NULL ? 0 : text_assign(&deal->explained, NULL, err);
+    status = deal->invitation_told == NULL ? birth_explain_mended(deal, &loud, effects, err)
+                                           : birth_explain(deal, &loud, deal->invitation_told, "mended", effects, err);
+    if (status < 0 || deal->pending != NULL)
+        return status;
+    effects->decision.is_notable = effects->decision.is_notable || has_rested;
+    return text_assign(&deal->explained, NULL, err);
 }
 
 static bool is_refused(const struct birth_troubles *troubles)

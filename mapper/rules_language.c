@@ -79,16 +79,19 @@ const struct rules_section RULES_SECTIONS[RULES_SECTION_COUNT] = {
         {.title = "`removal`",
          .what = "removal",
          .help =
-             "Each of them is told in the audit and can be taken back: the switch is set again, the record restored.",
+             "Each of them is told in the audit. It ends when Tandem reads that its cause is over: the switch is set again, "
+             "the record is restored, the referral is visible again.",
          .example = "removal: {sync_off: pause, crm_deleted: keep, referral_gone: keep}\n",
-         .keys = {{"sync_off", "pause, hold",
-                   "The seller's switch is off. pause: neither side is written; hold: Partner Center's changes still "
-                   "arrive in the CRM. pause, unless said otherwise."},
-                  {"crm_deleted", "keep, recreate",
-                   "The CRM's record is deleted. keep: the deal rests; recreate: a new record is made of the referral. "
-                   "keep, unless said otherwise."},
-                  {"referral_gone", "keep",
-                   "The referral is no longer visible to us: the seller is told, and the deal rests."}}},
+         .keys =
+             {{"sync_off", "pause, hold",
+               "The seller's switch is off. pause: neither side is written; hold: Partner Center's changes still "
+               "arrive in the CRM. pause, unless said otherwise."},
+              {"crm_deleted", "keep, recreate",
+               "The CRM's record is deleted. keep: the deal rests; recreate: a new record is made of the referral. "
+               "keep, unless said otherwise."},
+              {"referral_gone", "keep",
+               "The referral is no longer visible to us: the seller is told, and the deal rests. It is read again when "
+               "it changes or a backfill tells it; an open shared one is at ingest.poll.engagement_interval, too."}}},
     [RULES_FIELD] =
         {.title = "`fields`",
          .what = "a field",

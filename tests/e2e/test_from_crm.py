@@ -41,8 +41,25 @@ class Seller:
     def row(self, opportunity: str) -> dict[str, Any]:
         return dict(self.crm.row("opportunities", opportunity))
 
+    def restore(self, row: dict[str, Any]) -> None:
+        """A deleted opportunity is made again under its id."""
+        binds = {
+            f"{property}@odata.bind": f"/{entity_set}({row[column]})"
+            for property, entity_set, column in (
+                ("customerid_account", "accounts", "_customerid_value"),
+                ("parentcontactid", "contacts", "_parentcontactid_value"),
+                ("transactioncurrencyid", "transactioncurrencies", "_transactioncurrencyid_value"),
+            )
+        }
+        kept = ("opportunityid", "name", "description", "estimatedvalue", "estimatedclosedate", IDENTIFIER, SYNC)
+        self.crm.add_row("opportunities", **{name: row[name] for name in kept}, **binds)
+
     def audit(self, opportunity: str) -> str:
         return str(self.row(opportunity)[AUDIT] or "")
+
+    def standing(self, deal: str) -> list[tuple[Any, ...]]:
+        query = "SELECT status, reason, since, decision_id FROM deal_status WHERE deal_key = %s"
+        return list(self.deals.stack.audit(query, deal))
 
     def wait_linked(self, opportunity: str) -> dict[str, Any]:
         identifier = self.deals.wait_identifier(opportunity)
@@ -371,16 +388,7 @@ def test_deleted_opportunity_rests_and_goes_on_when_it_is_restored(seller: Selle
     seller.deals.partner_center.edit_referral(referral, details={"notes": "Meanwhile"})
     seller.deals.wait_quiet(referral)
     assert [each for each in seller.crm.journal(since, path="opportunities") if each["method"] != "GET"] == []
-    binds = {
-        f"{property}@odata.bind": f"/{entity_set}({row[column]})"
-        for property, entity_set, column in (
-            ("customerid_account", "accounts", "_customerid_value"),
-            ("parentcontactid", "contacts", "_parentcontactid_value"),
-            ("transactioncurrencyid", "transactioncurrencies", "_transactioncurrencyid_value"),
-        )
-    }
-    kept = ("opportunityid", "name", "description", "estimatedvalue", "estimatedclosedate", IDENTIFIER, SYNC)
-    seller.crm.add_row("opportunities", **{name: row[name] for name in kept}, **binds)
+    seller.restore(row)
     wait_until(lambda: seller.row(opportunity)["description"] == "Meanwhile", DEADLINE, "the notes are here")
     seller.edit(opportunity, estimatedvalue=1234.5)
     wait_until(lambda: seller.deals.referral(referral)["details"]["dealValue"] == 1234.5, DEADLINE, "the edit is there")
@@ -389,3 +397,39 @@ def test_deleted_opportunity_rests_and_goes_on_when_it_is_restored(seller: Selle
     assert [each["opportunityid"] for each in seller.deals.stack.opportunities() if each[IDENTIFIER] == referral] == [
         opportunity
     ]
+
+
+@pytest.mark.parametrize("reason", ["sync_off", "crm_gone"])
+def test_rest_taken_back_without_an_edit_shows_what_stood_before(seller: Seller, reason: str) -> None:
+    opportunity = seller.new(name="As before")
+    referral = seller.wait_linked(opportunity)["id"]
+    row, before = seller.row(opportunity), seller.standing(referral)
+    assert [each[0] for each in before] == ["applied"]
+    for _ in range(2):
+        if reason == "sync_off":
+            seller.edit(opportunity, sync=False)
+        else:
+            seller.crm.delete_row("opportunities", opportunity)
+        wait_until(lambda: [each[:2] for each in seller.standing(referral)] == [("rests", reason)], DEADLINE, "it rests")
+        seller.deals.wait_quiet(referral)
+        positions = position(seller.deals), seller.deals.position()
+        if reason == "sync_off":
+            seller.edit(opportunity, sync=True)
+        else:
+            seller.restore(row)
+        wait_until(lambda: seller.standing(referral) == before, DEADLINE, "the deal stands where it stood")
+        seller.deals.wait_quiet(referral)
+        assert seller.standing(referral) == before
+        assert seller.deals.writes_since(*positions) == []
+
+
+def test_switch_of_an_invalid_opportunity_shows_what_it_was_told(seller: Seller) -> None:
+    opportunity = seller.new(name="Incomplete", estimatedvalue=None)
+    key = f"crm:{opportunity}"
+    wait_until(lambda: [each[:2] for each in seller.standing(key)] == [("applied", "invalid")], DEADLINE, "the seller is told")
+    seller.deals.wait_quiet(key)
+    before = seller.standing(key)
+    seller.edit(opportunity, sync=False)
+    wait_until(lambda: [each[:2] for each in seller.standing(key)] == [("rests", "sync_off")], DEADLINE, "it rests")
+    seller.edit(opportunity, sync=True)
+    wait_until(lambda: seller.standing(key) == before, DEADLINE, "it is invalid, as it was told")

@@ -71,6 +71,23 @@ def test_microsofts_answer_is_found_in_open_shared_deals(deaf: Deals) -> None:
     assert ("poll", "shared") in causes(deaf, referral)
 
 
+def test_open_shared_deal_that_is_visible_again_is_found(deaf: Deals) -> None:
+    """By its own reading, at the version that was known before."""
+    referral = deaf.new("partner-cosell")
+    row = deaf.opportunity(referral)
+    assert row is not None
+    deaf.partner_center.hide_referral(referral)
+    deaf.dynamics_365.edit_row("opportunities", row["opportunityid"], description="Written meanwhile")
+    query = "SELECT status, reason FROM deal_status WHERE deal_key = %s"
+    wait_until(
+        lambda: deaf.stack.audit(query, referral) == [("rests", "referral_gone")], DEADLINE, "the deal rests, in the audit"
+    )
+    deaf.partner_center.hide_referral(referral, "visible")
+    wait_until(
+        lambda: deaf.referral(referral)["details"]["notes"] == "Written meanwhile", DEADLINE, "what was written meanwhile leaves"
+    )
+
+
 def test_sellers_edits_and_new_deals_are_found(deaf: Deals) -> None:
     referral = deaf.new("private")
     row = deaf.opportunity(referral)

@@ -122,3 +122,27 @@ def test_referral_that_vanishes_unheard_is_noticed_when_it_is_next_read(deals: D
         "the deal goes on with what both sides have changed",
     )
     assert deals.stack.topics.read("dead-letters") == []
+
+
+def test_backfill_finds_a_referral_that_is_visible_again(deals: Deals) -> None:
+    """Nothing of the referral changes, so that nobody tells of it."""
+    referral = deals.new("private")
+    row = deals.opportunity(referral)
+    assert row is not None
+    deals.partner_center.hide_referral(referral)
+    deals.dynamics_365.edit_row("opportunities", row["opportunityid"], description="Written meanwhile")
+    wait_until(lambda: standing(deals, referral) == [("rests", "referral_gone")], DEADLINE, "the deal rests, in the audit")
+    deals.wait_quiet(referral)
+    deals.partner_center.hide_referral(referral, "visible")
+    deals.dynamics_365.edit_row("opportunities", row["opportunityid"], estimatedvalue=4321)
+    deals.wait_quiet(referral)
+    assert standing(deals, referral) == [("rests", "referral_gone")]  # an edit in the CRM does not look there
+    deals.stack.command("ingest", "backfill", "--again", "--linked-only")
+
+    def goes_on() -> bool:
+        details = deals.referral(referral)["details"]
+        return (details["notes"], details["dealValue"]) == ("Written meanwhile", 4321)
+
+    wait_until(goes_on, DEADLINE, "what was written meanwhile leaves")
+    deals.wait_quiet(referral)
+    assert standing(deals, referral)[0][0] == "applied"

@@ -422,6 +422,31 @@ static void test_write_that_finds_no_referral_has_it_read_again(void **state)
     scene_end(&scene);
 }
 
+/* A rest that is over is told though the CRM has refused the words that take the others back. */
+static void test_rest_ends_where_words_are_refused(void **state)
+{
+    (void)state;
+    struct scene scene;
+    begin(&scene);
+    for (int time = 0; time < 2; time++) {
+        gone_arrives(&scene, SIDE_PARTNER_CENTER, "not_found");
+        assert_string_equal(scene.effects.decision.purpose, "explain");
+        outcome_arrives(&scene, OUTCOME_APPLIED, true,
+                        documents_of(SIDE_CRM, 2 + time, ROW_WITH("10", "EUR", "n", "A")));
+        assert_none(&scene, "referral_gone");
+        reading_arrives(&scene, SIDE_PARTNER_CENTER, 1, REFERRAL_WITH("10", "n", "A"));
+        if (time == 0)
+            refusal_arrives(&scene, "dynamics_365.privilege", NULL,
+                            documents_of(SIDE_CRM, 2, ROW_WITH("10", "EUR", "n", "A")));
+    }
+    assert_none(&scene, "mended");
+    assert_true(scene.effects.decision.is_notable);
+    assert_null(scene.deal.rests);
+    reading_arrives(&scene, SIDE_CRM, 4, ROW_WITH("10", "EUR", "n", "A"));
+    assert_none(&scene, "unchanged");
+    scene_end(&scene);
+}
+
 /* What is still wrong when the referral is visible again comes over the words that it is not; once it stands there, the deal
  * goes on without words. */
 static void test_what_is_wrong_is_told_after_a_rest(void **state)
@@ -466,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_unseen_referral_rests_without_words),
         cmocka_unit_test(test_unseen_referral_rests_where_words_find_no_place),
         cmocka_unit_test(test_write_that_finds_no_referral_has_it_read_again),
+        cmocka_unit_test(test_rest_ends_where_words_are_refused),
         cmocka_unit_test(test_what_is_wrong_is_told_after_a_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
