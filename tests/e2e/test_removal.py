@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support.deals import DEADLINE, Deals
 from support.default_rules import RULES, with_removal
+from support.ingest import notification
 from support.stack import Stack
 from support.waiting import wait_until
 
@@ -67,6 +68,12 @@ def test_deleted_record_is_made_again_by_policy_recreate(deals: Deals) -> None:
     made = wait_until(is_back, DEADLINE, "there is a new opportunity, and the referral names it")
     deals.wait_quiet(referral)
     assert "Made again" in made["name"]
+    # The poll finds the deletion as well.
+    found = notification(row["opportunityid"], "opportunity", "dynamics-365", "deleted", "poll")
+    deals.stack.topics.produce_all("notifications", [found])
+    deals.wait_quiet(referral)
+    now = deals.opportunity(referral)
+    assert now is not None and now["opportunityid"] == made["opportunityid"]
     deals.partner_center.edit_referral(referral, details={"dealValue": 4567})
     wait_until(lambda: float((deals.opportunity(referral) or made)["estimatedvalue"]) == 4567, DEADLINE, "edits flow on")
 
