@@ -243,6 +243,17 @@ static char *text_of_change(const struct deal *deal, const struct rules *rules, 
     return text_take(&text);
 }
 
+static const char *reason_of_update(const struct decide_cause *cause, enum side target, const json_t *conflicts)
+{
+    if (cause->is_settled_by_person)
+        return "settled_by_person";
+    for (size_t i = 0; i < json_array_size(conflicts); i++) {
+        if (!text_equal(json_text_of(json_array_get(conflicts, i), "winner"), "nobody"))
+            return "conflict_settled";
+    }
+    return target == SIDE_CRM ? "partner_center_changed" : "crm_changed";
+}
+
 /* *ret_refusal: the target has refused the same before, and nothing was decided. */
 static int write_one_side(struct deal *deal, const struct decide_cause *cause, const struct settlement *settlement,
                           enum side target, const json_t **ret_refusal, struct merge_effects *effects,
@@ -255,9 +266,7 @@ static int write_one_side(struct deal *deal, const struct decide_cause *cause, c
     const struct decide_plan plan = {.action = DECISION_UPDATE,
                                      .target = target,
                                      .purpose = is_declining ? "decline" : "update",
-                                     .reason = json_array_size(conflicts) > 0 ? "conflict_settled"
-                                               : target == SIDE_CRM           ? "partner_center_changed"
-                                                                              : "crm_changed",
+                                     .reason = reason_of_update(cause, target, conflicts),
                                      .audit_text = audit_text,
                                      .fields = settlement->fields[target],
                                      .write = settlement->write[target],

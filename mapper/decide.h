@@ -18,7 +18,8 @@ struct decide_cause {
     bool wants_reason;        /* a record that leads to nothing is answered with a decision none */
     const char *quiet_reason; /* what to say then, unless something better is known */
     const char *quiet_detail;
-    json_t *near_misses; /* borrowed; NULL: none */
+    bool is_settled_by_person; /* what is written now is what a person has chosen */
+    json_t *near_misses;       /* borrowed; NULL: none */
 };
 
 /* A write to one side. */

@@ -316,7 +316,7 @@ static const struct command_spec COMMANDS[] = {
     {.name = "test",
      .arguments = "TESTFILE...",
      .help = "Run rule tests (docs/rules-tests.md).",
-     .details = "Exit status: 0 when every case passes, 1 when one fails, 78 when a file cannot be used.\n"},
+     .details = "Exit status: 0 when every case passes, 1 when one fails, 78 when a file or a case cannot be used.\n"},
     {.name = "reference", .help = "Print the reference of the rule language, as in docs/rules.md."},
     {.name = "preview",
      .arguments = "REFERRAL CRM_RECORD",

@@ -289,6 +289,7 @@ int merge_record(struct deal *deal, const struct merge_context *context, const s
                                  .at = record->read_at,
                                  .wants_reason = record->kind == RECORD_READING || record->kind == RECORD_GONE ||
                                                  record->kind == RECORD_SETTLE,
+                                 .is_settled_by_person = record->kind == RECORD_SETTLE,
                                  .quiet_reason = "unchanged"};
     enum side side = text_equal(record->side, "crm") ? SIDE_CRM : SIDE_PARTNER_CENTER;
     int status = 0;

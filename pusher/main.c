@@ -274,6 +274,17 @@ static bool read_since(const char *text, int64_t *ret_ms)
     return true;
 }
 
+static bool is_stage(const char *name)
+{
+    static const char *const stages[] = {"serve", "fetch", "mapper", "pusher"};
+
+    for (size_t i = 0; i < ARRAY_LENGTH(stages); i++) {
+        if (strcmp(name, stages[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* -1: told on standard error. */
 static int read_selection(const struct command_line *line, struct redrive_request *request)
 {
@@ -284,6 +295,10 @@ static int read_selection(const struct command_line *line, struct redrive_reques
     selection->deal = command_line_option(line, "deal");
     selection->code = command_line_option(line, "code");
     selection->stage = command_line_option(line, "stage");
+    if (selection->stage != NULL && !is_stage(selection->stage)) {
+        (void)fprintf(stderr, PROGRAM ": --stage wants serve, fetch, mapper or pusher\n");
+        return -1;
+    }
     if (since != NULL && !read_since(since, &selection->since_ms)) {
         (void)fprintf(stderr, PROGRAM ": --since wants a time like 24h or 2026-11-21T04:00:00Z\n");
         return -1;
@@ -430,7 +445,8 @@ static const struct command_spec COMMANDS[] = {
      .arguments = "[LETTER]...",
      .help = "Show the newest dead letters: who set what aside, why, and where it came from. LETTER: 0/17.",
      .details =
-         "Exit status: 0 when they are shown, 1 when Kafka or the database cannot be read, 78 for the configuration.\n",
+         "Exit status: 0 when they are shown, 1 when Kafka or the database cannot be read, 64 for the command line, 78 for\n"
+         "the configuration.\n",
      .options = LETTERS_OPTIONS,
      .option_count = ARRAY_LENGTH(LETTERS_OPTIONS),
      .needs_config = true},

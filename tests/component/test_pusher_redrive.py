@@ -131,6 +131,7 @@ def test_letters_are_chosen_by_deal_code_stage_time_and_name(pusher: Pusher) -> 
     ("arguments", "says"),
     [
         (["letters", "--since", "yesterday"], "--since wants a time like 24h"),
+        (["letters", "--stage", "fecth"], "--stage wants serve, fetch, mapper or pusher"),
         (["letters", "--limit", "0"], "--limit wants a number from 1 to 10000"),
         (["letters", "--limit", "10001"], "--limit wants a number"),
         (["letters", "17"], "named by partition and offset"),

@@ -200,6 +200,8 @@ def test_manual_conflict_is_settled_by_the_command(conflict: Conflict, take: str
 
     wait_until(lambda: both() == (wanted, wanted), DEADLINE, "both sides have the value that was taken")
     wait_until(lambda: conflict.waiting() == [], DEADLINE, "nothing waits any more")
+    reasons = [each["reason"] for each in conflict.deals.stack.timeline(conflict.referral) if each["phase"] == "outcome"]
+    assert reasons[-1] == "settled_by_person"
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,11 @@ def test_opportunity_becomes_a_referral(
     audit = seller.deals.stack.audit
     assert audit("SELECT deal_key, status FROM deal_status WHERE crm_id = %s", opportunity) == [(referral["id"], "applied")]
     assert audit("SELECT * FROM near_misses WHERE crm_id = %s", opportunity) == []
+    # Its story is one, by whatever it is asked for.
+    story = "SELECT deal_key, purpose, phase FROM deal_story(%s)"
+    told = audit(story, referral["id"])
+    assert ((f"crm:{opportunity}", "create", "outcome") in told) and told[-1][0] == referral["id"]
+    assert told == audit(story, opportunity) == audit(story, f"crm:{opportunity}")
 
 
 def test_edits_alternate_between_the_sides(seller: Seller) -> None:

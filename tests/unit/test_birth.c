@@ -724,6 +724,7 @@ static void test_person_settles_a_conflict(void **state)
                        "[{'name': 'memo', 'partner_center': 'p', 'crm': 'c', 'policy': 'manual', 'winner': 'nobody'}]");
         settle_arrives(&scene, "memo", k == 0 ? "crm" : "partner-center");
         assert_writes(&scene, k == 0 ? "partner-center" : "crm", k == 0 ? "{'memo': 'c'}" : "{'memo': 'p'}");
+        assert_string_equal(scene.effects.decision.reason, "settled_by_person");
         settle_arrives(&scene, "memo", "crm");
         assert_none(&scene, "not_parked");
         scene_end(&scene);

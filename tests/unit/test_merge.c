@@ -320,6 +320,8 @@ static void test_parked_values_that_meet_in_an_outcome_are_told(void **state)
     reading_arrives(&scene, SIDE_PARTNER_CENTER, 4,
                     "{" LINKED_REFERRAL ", 'city': 'A', 'details': {'notes': 'x'}, 'memo': 'p'}");
     assert_writes(&scene, "crm", "{'notes': 'x'}");
+    assert_string_equal(scene.effects.decision.reason,
+                        "partner_center_changed"); /* the conflict is not settled by it */
     outcome_arrives(&scene, OUTCOME_APPLIED, true,
                     documents_of(SIDE_CRM, 5, "{" LINKED_ROW ", 'city': 'A', 'notes': 'x', 'memo': 'p'}"));
     assert_none(&scene, "unchanged");
