@@ -37,8 +37,7 @@ def lines(running: Running, referral: str, opportunity: str) -> str:
         ),
         "where every deal stands, and the story of one",
         f"   {psql} -c 'SELECT deal_key, purpose, direction, status, since FROM tandem.deal_status'",
-        f"   {psql} -c \"SELECT created_at, phase, purpose, system, result, fields FROM tandem.deal_timeline"
-        f" WHERE deal_key = '{referral}'\"",
+        f"   {psql} -c \"SELECT created_at, phase, purpose, system, result, fields FROM tandem.deal_story('{referral}')\"",
         "what a topic holds: notifications, records, decisions, outcomes, deals, dead-letters",
         f"   {topics} tandem.decisions",
         "Partner Center, as a person in the portal: see a deal, edit it, make one; what came in there",

@@ -200,6 +200,7 @@ def test_schema_with_rows_is_brought_to_the_next_and_to_the_newest(pusher: Pushe
     assert problems(database) == []
     for view in views(database):
         execute(database, f"SET ROLE {SCHEMA}_reader", f"SELECT * FROM {view}")
+    assert execute(database, f"SET ROLE {SCHEMA}_reader", f"SELECT * FROM deal_story('{DEAL}')") or not before
     if before:
         status = execute(database, "SELECT status FROM deal_status WHERE deal_key = %(deal)s", deal=DEAL)
         assert status == [("in progress",)]
