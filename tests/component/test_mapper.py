@@ -701,7 +701,7 @@ def test_term_at_any_stage_of_the_start_ends_in_order(mapper_topics: Topics, tmp
     with Mapper(tmp_path, mapper_topics) as mapper:
         mapper.wait_for(event)
         mapper.signal(signal.SIGTERM)
-        assert mapper.wait(20) == 0
+        assert mapper.wait() == 0, mapper.transcript()
 
 
 def test_term_without_a_broker_ends_in_order(tmp_path: Path, mapper_topics: Topics, broker: Any) -> None:

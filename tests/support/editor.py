@@ -296,7 +296,11 @@ class Editor:
 
     def _is_told(self, deal: Deal, late: Step) -> bool:
         if late.field == "reopen":
-            return "is final" in (self.crm.row("opportunities", deal.opportunity)[AUDIT] or "")
+            row = self.crm.row("opportunities", deal.opportunity)
+            # Reopened before the answer to our closing of it had come, it is a conflict, which the end wins once more.
+            query = "SELECT 1 FROM conflicts WHERE deal_key = %s AND field = 'stage' AND policy = 'closed' AND result = 'applied'"
+            is_closed_again = row["statecode"] != 0 and bool(self.deals.stack.audit(query, deal.referral))
+            return is_closed_again or "is final" in (row[AUDIT] or "")
         query = "SELECT 1 FROM deal_timeline WHERE deal_key = %s AND reason = 'crm_closed'"
         return late.side == CRM or bool(self.deals.stack.audit(query, deal.referral))
 
