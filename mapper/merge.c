@@ -1,6 +1,7 @@
 #include "mapper/merge.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/json.h"
@@ -400,6 +401,19 @@ static int take_back_explanation(struct deal *deal, const struct rules *rules, c
     return text_assign(&deal->explained, json_text_of(told, "old"), err);
 }
 
+/* What the write met was its own beginning: the audit column shows it, and the closing that was to follow was held up. To go
+ * on from there is no contest with anybody. */
+static bool is_half_done(const struct deal *deal, const struct rules *rules, const struct outcome *outcome,
+                         enum side target)
+{
+    const char *told = target == SIDE_CRM ? deal_text(deal, SIDE_CRM, rules->audit_column) : NULL;
+    char *marker = told == NULL ? NULL : text_format("[%s]", outcome->decision_id);
+    const bool is_shown = marker != NULL && strstr(told, marker) != NULL;
+
+    free(marker);
+    return is_shown;
+}
+
 /* Notes what was written, to be read back. Where a reading as new has come before the outcome, that is the one. */
 static int note_in_ledger(struct deal *deal, struct decide_cause *cause, const struct outcome *outcome,
                           const json_t *pending, enum side target, enum deal_news news, struct merge_effects *effects,
@@ -454,7 +468,8 @@ static int take_result(struct deal *deal, struct decide_cause *cause, const stru
             return -1;
         return note_writer(deal, target, outcome, err);
     case OUTCOME_CONFLICT:
-        deal->conflict_rounds++;
+        if (!is_half_done(deal, rules, outcome, target))
+            deal->conflict_rounds++;
         return is_explanation(pending) ? take_back_explanation(deal, rules, outcome, pending, err) : 0;
     case OUTCOME_REFUSED:
         /* Told anew, also where an attempt before was told in the same words. */

@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "common/base/json.h"
@@ -669,6 +670,35 @@ static void test_switching_off_is_told_and_reversible(void **state)
     scene_end(&scene);
 }
 
+/* A closing whose second request is held up time and again meets what its first one wrote: that is no contest, however often,
+ * and only others' changes count. */
+static void test_own_beginning_is_no_conflict(void **state)
+{
+    (void)state;
+    struct scene scene;
+    for (int k = 0; k < 2; k++) {
+        int rounds = 0;
+        scene_begin(&scene, BIRTH_RULES, REFERRAL);
+        scene_agrees(&scene, "{" OUR_REFERRAL "}", "{" WHOLE_ROW ", 'link': '" REFERRAL "'}");
+        reading_arrives(&scene, SIDE_PARTNER_CENTER, 2,
+                        "{'status': 'Closed', 'substatus': 'Won', 'name': 'Deal', 'details': {'dealValue': 10, "
+                        "'day': 'd'}, 'externalReferenceId': '" CRM_RECORD "'}");
+        while (scene.deal.pending != NULL && rounds < 3 * MERGE_CONFLICT_ROUNDS_MAX) {
+            json_t *documents = documents_of(SIDE_CRM, 2 + rounds++,
+                                             "{" WHOLE_ROW ", 'link': '" REFERRAL "', 'referral_id': '" REFERRAL "'}");
+            char *audit = text_format("Closed in Partner Center [%s]\nbefore",
+                                      k == 0 ? json_text_of(scene.deal.pending, "id") : "another#1");
+            assert_int_equal(
+                json_object_set_new(json_object_get(json_array_get(documents, 0), "body"), "audit", json_string(audit)),
+                0);
+            free(audit);
+            outcome_arrives(&scene, OUTCOME_CONFLICT, false, documents);
+        }
+        assert_int_equal(rounds, k == 0 ? 3 * MERGE_CONFLICT_ROUNDS_MAX : MERGE_CONFLICT_ROUNDS_MAX + 1);
+        scene_end(&scene);
+    }
+}
+
 /* A CRM record that is deleted rests, or is made anew, as the rules say; its id at Partner Center is then replaced. */
 static void test_deleted_record_rests_or_is_made_anew(void **state)
 {
@@ -754,6 +784,7 @@ int main(void)
         cmocka_unit_test(test_decline_goes_alone),
         cmocka_unit_test(test_reopened_record_is_explained),
         cmocka_unit_test(test_switching_off_is_told_and_reversible),
+        cmocka_unit_test(test_own_beginning_is_no_conflict),
         cmocka_unit_test(test_deleted_record_rests_or_is_made_anew),
         cmocka_unit_test(test_person_settles_a_conflict),
     };
