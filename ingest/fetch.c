@@ -206,11 +206,11 @@ static int64_t note_failure(const struct fetch *fetch, struct lane *lane, const 
 static void tell_reading(struct fetch *fetch, struct fold_record *record, const struct system_answer *answer)
 {
     const json_t *own = record_document_of(answer->documents, "own");
-    const json_t *main = own != NULL ? own : record_document_of(answer->documents, "crm");
+    const json_t *main_document = own != NULL ? own : record_document_of(answer->documents, "crm");
 
     metric_add(fetch->folded, (int64_t)batch_count(record) - 1);
     /* Nothing else of this record is looked at before it is durable. */
-    versions_note(&fetch->versions, record->key, json_text_of(main, "etag"));
+    versions_note(&fetch->versions, record->key, json_text_of(main_document, "etag"));
     publisher_tell_reading(fetch->publisher, record, answer);
 }
 

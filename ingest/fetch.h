@@ -3,8 +3,9 @@
  * Consumes `notifications`; folds what is about one record (fold.h); reads the record at its system with one read under
  * way per record and a bounded number per system; writes what it found to `records` under the deal's key (reading.h).
  * An offset is finished only after the message is in `records` or in `dead-letters`, so replays are possible and
- * harmless. What the poller has found is not read where that very version was told already (versions.h). What fails for now is repeated without end; a system that throttles, fails or does not let us in is paused
- * as a whole and tried with single reads, while the others go on.
+ * harmless. What the poller has found is not read where that very version was told already (versions.h). What fails for
+ * now is repeated without end; a system that throttles, fails or does not let us in is paused as a whole and tried with
+ * single reads, while the others go on.
  *
  *     answer                       what becomes of the notifications
  *     done                         reading

@@ -8,10 +8,10 @@
 
 int poll_window_init(struct poll_window *window, const char *watermark, struct error *err)
 {
-    *window = (struct poll_window){.known = json_object()};
-    if (window->known == NULL || text_assign(&window->watermark, watermark, err) < 0) {
+    *window = (struct poll_window){0};
+    if (versions_init(&window->known, err) < 0 || text_assign(&window->watermark, watermark, err) < 0) {
         poll_window_done(window);
-        return error_no_memory(err);
+        return -1;
     }
     return 0;
 }
@@ -20,14 +20,12 @@ void poll_window_done(struct poll_window *window)
 {
     free(window->watermark);
     free(window->newest);
-    json_decref(window->known);
+    versions_done(&window->known);
     *window = (struct poll_window){0};
 }
 
 int poll_window_begin(struct poll_window *window, struct error *err)
 {
-    if (json_object_size(window->known) > POLL_WINDOW_KNOWN_MAX)
-        (void)json_object_clear(window->known);
     return text_assign(&window->newest, NULL, err);
 }
 
@@ -66,11 +64,11 @@ int poll_window_take(struct poll_window *window, int64_t overlap_ms, const json_
         if (version != NULL && (window->newest == NULL || is_later(version, window->newest)) &&
             text_assign(&window->newest, version, err) < 0)
             goto failed;
-        if (etag != NULL && text_equal(json_text_of(window->known, id), etag))
+        if (versions_is_told(&window->known, id, etag))
             continue;
-        if (json_array_append(news, document) < 0 ||
-            (etag != NULL && json_object_set_new(window->known, id, json_string(etag)) < 0))
+        if (json_array_append(news, document) < 0)
             goto failed;
+        versions_note(&window->known, id, etag);
     }
     if (news == NULL)
         goto failed;
@@ -84,7 +82,7 @@ failed:
 
 void poll_window_abandon(struct poll_window *window)
 {
-    (void)json_object_clear(window->known);
+    versions_clear(&window->known);
 }
 
 int poll_window_end(struct poll_window *window, struct error *err)

@@ -11,13 +11,12 @@
 #include <stdint.h>
 
 #include "common/base/error.h"
-
-enum { POLL_WINDOW_KNOWN_MAX = 10000 }; /* versions kept; then they are forgotten, which only repeats readings */
+#include "ingest/versions.h"
 
 struct poll_window {
-    char *watermark; /* up to here everything has been told; NULL: nothing has */
-    char *newest;    /* of this round */
-    json_t *known;   /* {id: eTag} */
+    char *watermark;       /* up to here everything has been told; NULL: nothing has */
+    char *newest;          /* of this round */
+    struct versions known; /* told, by id */
 };
 
 /* `watermark`: RFC 3339, copied. */

@@ -1,10 +1,10 @@
-/* Which version of each record was told last, so that what the poller finds is not read once more when a reading, mostly a
- * webhook's, has told that very version.
+/* Which version of each record was told last, so that the very version is not told once more.
  *
- * A memory and no truth: what it does not know is read. It is never asked about anything but the poller's findings, whose
- * messages come to the same instance as the webhooks' (both are keyed by the record). Its owner has it forget a record that
- * was told to be gone or was set aside, since to read the same version again is then news; and everything when a partition
- * is taken away, since another instance may tell such a thing. Pure; single thread. */
+ * A memory and no truth: what it does not know is told. poll_window.h keeps one of what a listing showed; fetch.h one of
+ * what was read, and asks it about the poller's findings only, whose messages come to the same instance as the webhooks'
+ * (both are keyed by the record). That one is made to forget a record that was told to be gone or was set aside, since to
+ * read the same version again is then news; and everything when a partition is taken away, since another instance may tell
+ * such a thing. Pure; single thread. */
 #ifndef TANDEM_INGEST_VERSIONS_H
 #define TANDEM_INGEST_VERSIONS_H
 

@@ -19,30 +19,26 @@ void output_diagnostics(const struct diagnostics *diagnostics)
     text_done(&out);
 }
 
+static int end(struct text *out, int written)
+{
+    if (written == 0)
+        output_text(stdout, out);
+    text_done(out);
+    return written == 0 ? EXIT_OK : EXIT_ERROR;
+}
+
 int output_config(const struct config *config)
 {
     struct text out;
-    int status = EXIT_ERROR;
 
     text_init(&out, OUTPUT_MAX);
-    if (config_print(config, &out) == 0) {
-        output_text(stdout, &out);
-        status = EXIT_OK;
-    }
-    text_done(&out);
-    return status;
+    return end(&out, config_print(config, &out));
 }
 
 int output_config_keys(const struct config_section *sections, size_t count)
 {
     struct text out;
-    int status = EXIT_ERROR;
 
     text_init(&out, OUTPUT_MAX);
-    if (config_describe(sections, count, &out) == 0) {
-        output_text(stdout, &out);
-        status = EXIT_OK;
-    }
-    text_done(&out);
-    return status;
+    return end(&out, config_describe(sections, count, &out));
 }
